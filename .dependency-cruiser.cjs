@@ -1,0 +1,78 @@
+/** The direction of imports (architecture.md §2): edges → core → port → vocabulary; nothing the other way, no cycles. */
+const core = "^packages/sluice/src/";
+const test = "\\.test\\.";
+
+module.exports = {
+  forbidden: [
+    {
+      name: "no-cycles",
+      severity: "error",
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+    },
+    {
+      name: "vocabulary-imports-errors-only",
+      severity: "error",
+      from: { path: `${core}job\\.ts$` },
+      to: { path: core, pathNot: `${core}errors\\.ts$` },
+    },
+    {
+      name: "port-imports-vocabulary-only",
+      severity: "error",
+      from: { path: `${core}(store|transition)\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|errors|store)\\.ts$` },
+    },
+    {
+      name: "stores-import-port-and-vocabulary-only",
+      severity: "error",
+      from: { path: `${core}stores/([^/]+)/`, pathNot: test },
+      to: { path: core, pathNot: [`${core}(store|transition|job|errors|clock)\\.ts$`, `${core}stores/$1/`] },
+    },
+    {
+      name: "settlement-and-backoff-are-pure",
+      severity: "error",
+      from: { path: `${core}(settlement|backoff|pace)\\.ts$` },
+      to: {
+        path: ["^node:", `${core}(clock|events|queue|worker|attempt|context)\\.ts$`],
+        dependencyTypesNot: ["type-only"],
+      },
+    },
+    {
+      name: "nothing-imports-the-test-kit",
+      severity: "error",
+      from: { path: core, pathNot: [test, `${core}testing/`] },
+      to: { path: `${core}testing/` },
+    },
+    {
+      name: "library-knows-no-application",
+      severity: "error",
+      from: { path: "^packages/" },
+      to: { path: "^(apps|examples|bench)/" },
+    },
+    {
+      name: "applications-use-public-exports",
+      severity: "error",
+      from: { path: "^(apps|examples|bench)/" },
+      to: { path: "^packages/[^/]+/(src|dist)/(?!index|stores/[^/]+/index|testing/index)" },
+    },
+    {
+      name: "no-unused-modules",
+      severity: "error",
+      from: { orphan: true, pathNot: [test, "\\.d\\.ts$", "(main|index|thread)\\.ts$", "^examples/", "/dist/"] },
+      to: {},
+    },
+    {
+      name: "no-undeclared-packages",
+      severity: "error",
+      from: {},
+      to: { dependencyTypes: ["npm-no-pkg", "npm-unknown"] },
+    },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    exclude: { path: "/dist/" },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: "tsconfig.base.json" },
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "types", "default"] },
+  },
+};
