@@ -1,0 +1,33 @@
+/**
+ * Time as the core sees it: the present, and a call in the future. Tests bring their own (testing/manual-clock.ts).
+ */
+
+export interface Clock {
+  /** Milliseconds since the Unix epoch. */
+  now(): number;
+  /** Calls `run` once after `ms` milliseconds; the answer cancels it. Any length is allowed. */
+  setTimer(ms: number, run: () => void): () => void;
+  /**
+   * A clock that does not follow the system's time keeps its present here (one BigInt64, milliseconds),
+   * so that a store thread can read it too. Undefined: threads read the system's time.
+   */
+  readonly sharedNow?: SharedArrayBuffer;
+}
+
+/** setTimeout fires at once beyond 2^31-1 ms (24.8 days); longer waits are cut into pieces. */
+const longestTimeoutMs = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  setTimer(ms, run) {
+    let timer: NodeJS.Timeout;
+    const arm = (left: number) => {
+      timer =
+        left > longestTimeoutMs
+          ? setTimeout(() => arm(left - longestTimeoutMs), longestTimeoutMs)
+          : setTimeout(run, Math.max(0, left));
+    };
+    arm(ms);
+    return () => clearTimeout(timer);
+  },
+};

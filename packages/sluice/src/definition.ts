@@ -1,0 +1,363 @@
+/**
+ * What a type of job is: its payload, how it is told apart, retried and timed. One definition, shared by whoever enqueues
+ * and whoever works (S2); it carries no handler, so the enqueuing process never loads what the work needs.
+ */
+import { createHash } from "node:crypto";
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { checkRetryPolicy, exponential, type RetryPolicy } from "./backoff.js";
+import { JobsError, type Issue } from "./errors.js";
+import type { Correlation, JobId, TraceCarrier } from "./job.js";
+import type { NewJob, UniqueClaim } from "./store.js";
+
+/**
+ * When two jobs are the same work (AC3).
+ * - `by`: what makes them the same: their correlation (default), their whole payload, or a string of your own.
+ * - `while`: how long the first guards against the second: while it is `pending` (until claimed), while it is `active`
+ *   (default: until it ends), or for a period from its creation, whatever becomes of it.
+ * - `onConflict`: `keep` (default) answers with the first job; `replace` gives a first job that still waits the new payload;
+ *   `rerun` lets one more run follow the one in flight, so that what changed meanwhile is not lost.
+ */
+export interface UniqueOptions<Payload> {
+  readonly by?: "correlation" | "payload" | ((payload: Payload) => string);
+  readonly while?: "pending" | "active" | { readonly periodMs: number };
+  readonly onConflict?: "keep" | "replace" | "rerun";
+}
+
+/** How jobs of this type are gathered for a batch processor. Kept with the definition; single handlers ignore it. */
+export interface BatchOptions<Payload> {
+  readonly max: number;
+  readonly min?: number;
+  readonly waitMs?: number;
+  readonly weight?: (payload: Payload) => number;
+  readonly maxWeight?: number;
+}
+
+export interface DefinitionOptions<
+  PayloadSchema extends StandardSchemaV1,
+  ResultSchema extends StandardSchemaV1 = StandardSchemaV1<unknown, unknown>,
+> {
+  /** The name of the type, and of its queue: letters, digits, `.`, `_`, `-`, `:`, at most 100 characters. */
+  readonly type: string;
+  /** Any Standard Schema. Checked at enqueue and again before each attempt. */
+  readonly payload: PayloadSchema;
+  /** Checked when the handler returns. Default: anything JSON can hold. */
+  readonly result?: ResultSchema;
+  /** Grows when the payload's shape changes. Default 1. */
+  readonly version?: number;
+  /** For each older version that may still be stored: turns its payload into that of the next version. */
+  readonly upcast?: Readonly<Record<number, (payload: never) => unknown>>;
+  /** Keys that say what a job is about. A type with a correlation is unique by it, unless `unique` is false. */
+  readonly correlation?: (payload: StandardSchemaV1.InferOutput<PayloadSchema>) => Correlation;
+  readonly unique?: UniqueOptions<StandardSchemaV1.InferOutput<PayloadSchema>> | false;
+  /** Default: `exponential()`. */
+  readonly retry?: RetryPolicy;
+  /** How long one attempt may run. Default 600,000 (10 minutes). */
+  readonly timeoutMs?: number;
+  /** Higher runs first. Default 0; from -1,000 to 1,000. */
+  readonly priority?: number;
+  readonly batch?: BatchOptions<StandardSchemaV1.InferOutput<PayloadSchema>>;
+}
+
+/** Made by `defineJob`. `Input` is what enqueue takes, `Payload` what the handler gets, `Result` what it returns. */
+export interface JobDefinition<Input = unknown, Payload = unknown, Result = unknown> {
+  readonly type: string;
+  readonly version: number;
+  readonly retry: RetryPolicy;
+  readonly timeoutMs: number;
+  readonly priority: number;
+  readonly batch: BatchOptions<Payload> | null;
+  readonly payload: StandardSchemaV1<Input, Payload>;
+  readonly result: StandardSchemaV1<unknown, Result> | null;
+  readonly upcast: Readonly<Record<number, (payload: never) => unknown>>;
+  readonly correlation: ((payload: Payload) => Correlation) | null;
+  readonly unique: Required<UniqueOptions<Payload>> | null;
+}
+
+/** A definition of any types, for places that hold many. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- functions of the payload make it invariant; `any` is its only common supertype
+export type AnyDefinition = JobDefinition<any, any, any>;
+
+export type InputOf<D> = D extends JobDefinition<infer Input, infer _P, infer _R> ? Input : never;
+export type PayloadOf<D> = D extends JobDefinition<infer _I, infer Payload, infer _R> ? Payload : never;
+export type ResultOf<D> = D extends JobDefinition<infer _I, infer _P, infer Result> ? Result : never;
+
+/** @throws {JobsError} INVALID_DEFINITION, when the options contradict each other. */
+export function defineJob<
+  PayloadSchema extends StandardSchemaV1,
+  ResultSchema extends StandardSchemaV1 = StandardSchemaV1<unknown, unknown>,
+>(
+  options: DefinitionOptions<PayloadSchema, ResultSchema>,
+): JobDefinition<
+  StandardSchemaV1.InferInput<PayloadSchema>,
+  StandardSchemaV1.InferOutput<PayloadSchema>,
+  StandardSchemaV1.InferOutput<ResultSchema>
+> {
+  const { type, version = 1, upcast = {}, timeoutMs = 600_000, priority = 0, correlation = null } = options;
+  const refuse = (why: string): never => {
+    throw new JobsError("INVALID_DEFINITION", `The definition of job type "${type}" cannot work: ${why}`, { type });
+  };
+
+  if (!/^[A-Za-z0-9._:-]{1,100}$/.test(type)) refuse("type takes 1 to 100 letters, digits, '.', '_', '-' or ':'.");
+  if (!Number.isInteger(version) || version < 1) refuse(`version is ${version}; give a whole number from 1.`);
+  for (let from = 1; from < version; from++) {
+    const hasGap = Object.keys(upcast).some((key) => Number(key) < from) && upcast[from] === undefined;
+    if (hasGap) refuse(`upcast has no step from version ${from} to ${from + 1}.`);
+  }
+  for (const key of Object.keys(upcast)) {
+    if (!(Number(key) >= 1 && Number(key) < version))
+      refuse(`upcast from ${key} leads nowhere: version is ${version}.`);
+  }
+  if (!Number.isFinite(timeoutMs) || timeoutMs <= 0) refuse(`timeoutMs is ${timeoutMs}; give milliseconds above 0.`);
+  checkPriority(priority, refuse);
+  const unique = uniqueOf(options, refuse);
+
+  return {
+    type,
+    version,
+    upcast,
+    timeoutMs,
+    priority,
+    correlation,
+    unique,
+    batch: options.batch ?? null,
+    payload: options.payload,
+    result: options.result ?? null,
+    retry: checkRetryPolicy(options.retry ?? exponential()),
+  };
+}
+
+export interface EnqueueOptions {
+  /** Runs no earlier than this many milliseconds from now. */
+  readonly delayMs?: number;
+  /** Runs no earlier than this instant. At most one of `delayMs` and `runAt`. */
+  readonly runAt?: Date;
+  /** Higher runs first. Default: the definition's. */
+  readonly priority?: number;
+  /** Executions in all. Default: those of the definition's retry policy. */
+  readonly maxAttempts?: number;
+  /** Added to the correlation that the definition derives. */
+  readonly correlation?: Correlation;
+  readonly trace?: TraceCarrier;
+  /** A blob (`store.blobs.put`) that belongs to the job and is deleted with it. */
+  readonly blob?: string;
+}
+
+/**
+ * What the definition makes of a payload: the job to be stored. Answers a promise only when the schema does.
+ * @throws {JobsError} INVALID_PAYLOAD with the issues, PAYLOAD_TOO_LARGE, INVALID_OPTIONS.
+ */
+export function toNewJob<Input, Payload>(
+  definition: JobDefinition<Input, Payload>,
+  input: Input,
+  options: EnqueueOptions,
+  id: JobId,
+): NewJob | Promise<NewJob> {
+  const { type } = definition;
+  const text = encode(type, input);
+  // What is checked is what a worker will read: the JSON, not the object it was made from.
+  const checked = validate(definition.payload, JSON.parse(text));
+  return checked instanceof Promise ? checked.then(build) : build(checked);
+
+  function build(payload: Validation<Payload>): NewJob {
+    if (!payload.ok) throw invalidPayload(type, payload.issues);
+    const correlation = mergeCorrelation(definition.correlation?.(payload.value), options.correlation, type);
+    const priority = options.priority ?? definition.priority;
+    checkPriority(priority, refuseOption(type));
+    return {
+      id,
+      type,
+      version: definition.version,
+      payload: text,
+      correlation,
+      priority,
+      due: dueOf(type, options),
+      maxAttempts: checkRetryPolicy({ ...definition.retry, attempts: options.maxAttempts ?? definition.retry.attempts })
+        .attempts,
+      unique: uniqueClaim(definition, { payload: payload.value, text, correlation }),
+      trace: options.trace ?? null,
+      blob: options.blob ?? null,
+    };
+  }
+}
+
+/**
+ * Reads a stored payload with today's definition: upcast to its version, then checked.
+ * A newer version cannot come here: claims leave it for a newer worker.
+ */
+export function readPayload(
+  definition: AnyDefinition,
+  stored: { readonly version: number; readonly payload: string },
+): Validation<unknown> | Promise<Validation<unknown>> {
+  try {
+    let value: unknown = JSON.parse(stored.payload);
+    for (let from = stored.version; from < definition.version; from++) {
+      const step = definition.upcast[from];
+      if (step) value = step(value as never);
+    }
+    return validate<unknown>(definition.payload, value);
+  } catch (error) {
+    return {
+      ok: false,
+      issues: [{ path: "", message: `upcast from version ${stored.version} failed: ${String(error)}` }],
+    };
+  }
+}
+
+export type Validation<T> =
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly issues: readonly Issue[] };
+
+/** Standard Schema v1 (standardschema.dev), with paths as JSON Pointers. */
+export function validate<T>(
+  schema: StandardSchemaV1<unknown, T>,
+  value: unknown,
+): Validation<T> | Promise<Validation<T>> {
+  const result = schema["~standard"].validate(value);
+  return result instanceof Promise ? result.then(toValidation) : toValidation(result);
+}
+
+function toValidation<T>(result: StandardSchemaV1.Result<T>): Validation<T> {
+  if (!result.issues) return { ok: true, value: result.value };
+  return {
+    ok: false,
+    issues: result.issues.slice(0, 20).map((issue) => ({
+      path: (issue.path ?? [])
+        .map(
+          (step) =>
+            `/${String(typeof step === "object" ? step.key : step)
+              .replaceAll("~", "~0")
+              .replaceAll("/", "~1")}`,
+        )
+        .join(""),
+      message: issue.message.slice(0, 500),
+    })),
+  };
+}
+
+/** JSON text for a value that must survive it. */
+function encode(type: string, value: unknown): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (cause) {
+    throw new JobsError("INVALID_PAYLOAD", `The payload of ${type} cannot be written as JSON: ${String(cause)}.`, {
+      type,
+      cause,
+    });
+  }
+  if (text === undefined) {
+    throw new JobsError("INVALID_PAYLOAD", `The payload of ${type} is ${typeof value}, which JSON cannot hold.`, {
+      type,
+    });
+  }
+  if (text.length > maxPayloadBytes / 4 && Buffer.byteLength(text) > maxPayloadBytes) {
+    throw new JobsError(
+      "PAYLOAD_TOO_LARGE",
+      `The payload of ${type} is ${Buffer.byteLength(text)} bytes; at most ${maxPayloadBytes} fit a job. ` +
+        `Stream it to store.blobs and put the blob's id in the payload.`,
+      { type, bytes: Buffer.byteLength(text), maxBytes: maxPayloadBytes },
+    );
+  }
+  return text;
+}
+
+/** A row that large slows every commit and every claim that meets it; blobs have no limit. */
+const maxPayloadBytes = 1_048_576;
+
+function invalidPayload(type: string, issues: readonly Issue[]): JobsError {
+  const list = issues.map((issue) => `${issue.path || "(the whole payload)"}: ${issue.message}`).join("; ");
+  return new JobsError("INVALID_PAYLOAD", `The payload of ${type} does not match its schema. ${list}`, {
+    type,
+    issues,
+  });
+}
+
+function uniqueOf<Payload>(
+  { unique, correlation }: Pick<DefinitionOptions<StandardSchemaV1<unknown, Payload>>, "unique" | "correlation">,
+  refuse: (why: string) => never,
+): Required<UniqueOptions<Payload>> | null {
+  if (unique === false || (unique === undefined && correlation === undefined)) return null;
+  const { by = "correlation", while: holdWhile = "active", onConflict = "keep" } = unique ?? {};
+  if (by === "correlation" && correlation === undefined) {
+    refuse("unique by correlation needs a correlation; derive one, or say unique: { by: 'payload' }.");
+  }
+  if (typeof holdWhile === "object" && !(Number.isFinite(holdWhile.periodMs) && holdWhile.periodMs > 0)) {
+    refuse(`unique.while.periodMs is ${holdWhile.periodMs}; give milliseconds above 0.`);
+  }
+  return { by, while: holdWhile, onConflict };
+}
+
+function uniqueClaim<Payload>(
+  { type, unique }: Pick<JobDefinition<never, Payload>, "type" | "unique">,
+  { payload, text, correlation }: { payload: Payload; text: string; correlation: Correlation | null },
+): UniqueClaim | null {
+  if (unique === null) return null;
+  const subject =
+    unique.by === "correlation"
+      ? canonicalJson(correlation)
+      : unique.by === "payload"
+        ? // The stored JSON: what a schema makes of it may be something that JSON cannot tell apart.
+          canonicalJson(JSON.parse(text))
+        : String(unique.by(payload));
+  // Readable while it is short; hashed when it would bloat the index.
+  const key = `${type} ${subject.length <= 120 ? subject : createHash("sha256").update(subject).digest("base64url")}`;
+  const isPeriod = typeof unique.while === "object";
+  return {
+    key,
+    holdWhile: isPeriod ? "period" : unique.while,
+    periodMs: isPeriod ? (unique.while as { periodMs: number }).periodMs : null,
+    onConflict: unique.onConflict,
+  };
+}
+
+/** JSON with sorted keys: the same value gives the same text, in whatever order it was written. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}
+
+function mergeCorrelation(
+  derived: Correlation | undefined,
+  given: Correlation | undefined,
+  type: string,
+): Correlation | null {
+  if (derived === undefined && given === undefined) return null;
+  const correlation = { ...derived, ...given };
+  for (const [key, value] of Object.entries(correlation)) {
+    if (typeof value !== "string" || value.length > 200 || key.length > 100) {
+      refuseOption(type)(`correlation.${key} must be a string of at most 200 characters.`);
+    }
+  }
+  return correlation;
+}
+
+function dueOf(type: string, { delayMs, runAt }: EnqueueOptions): NewJob["due"] {
+  const refuse = refuseOption(type);
+  if (delayMs !== undefined && runAt !== undefined) refuse("give delayMs or runAt, not both.");
+  if (delayMs !== undefined) {
+    if (!Number.isFinite(delayMs) || delayMs < 0 || delayMs > furthestMs) {
+      refuse(`delayMs is ${delayMs}; give milliseconds from 0 to ten years.`);
+    }
+    return { afterMs: Math.round(delayMs) };
+  }
+  if (runAt === undefined) return null;
+  const at = runAt instanceof Date ? runAt.getTime() : Number.NaN;
+  if (!Number.isFinite(at) || at < 0 || at > 253_402_300_799_999) refuse("runAt is not a date before the year 10000.");
+  return { at };
+}
+
+const furthestMs = 10 * 366 * 24 * 60 * 60 * 1_000;
+
+function checkPriority(priority: number, refuse: (why: string) => never): void {
+  if (!Number.isInteger(priority) || Math.abs(priority) > 1_000) {
+    refuse(`priority is ${priority}; give a whole number from -1000 to 1000.`);
+  }
+}
+
+function refuseOption(type: string): (why: string) => never {
+  return (why) => {
+    throw new JobsError("INVALID_OPTIONS", `Cannot enqueue ${type}: ${why}`, { type });
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * The public names of `sluice`. Stores are in `sluice/sqlite` and `sluice/memory`, the test kit in `sluice/testing`.
+ */
+export { exponential, fixed, noRetry, type RetryPolicy } from "./backoff.js";
+export { systemClock, type Clock } from "./clock.js";
+export { AttemptAborted, type AbortReason, type Context, type ContextLog } from "./context.js";
+export {
+  defineJob,
+  type AnyDefinition,
+  type BatchOptions,
+  type DefinitionOptions,
+  type EnqueueOptions,
+  type InputOf,
+  type JobDefinition,
+  type PayloadOf,
+  type ResultOf,
+  type UniqueOptions,
+} from "./definition.js";
+export { errorCodes, isRetryable, JobsError, NonRetryableError, type ErrorCode, type Issue } from "./errors.js";
+export { Events, type EventMap, type EventName, type JobSubject } from "./events.js";
+export {
+  failReasons,
+  hasEnded,
+  jobStates,
+  statusOf,
+  transitions,
+  type AttemptError,
+  type AttemptRecord,
+  type Correlation,
+  type FailReason,
+  type Hold,
+  type Job,
+  type JobId,
+  type JobRecord,
+  type JobState,
+  type JobStatus,
+  type Progress,
+  type TraceCarrier,
+} from "./job.js";
+export {
+  cancel,
+  fail,
+  handle,
+  Processor,
+  snooze,
+  type Directive,
+  type Handler,
+  type HandlerResult,
+  type JobInHand,
+  type Middleware,
+} from "./processor.js";
+export {
+  Queue,
+  type AmendSummary,
+  type By,
+  type Enqueued,
+  type JobPage,
+  type JobQuery,
+  type QueueOptions,
+} from "./queue.js";
+export type * from "./store.js";
+export { Worker, type WorkerOptions } from "./worker.js";

@@ -1,0 +1,95 @@
+/**
+ * Decides what happens to a job after an attempt. Pure: no clock, no store.
+ * Stores apply the result as given; see `Settlement` in store.ts for each effect.
+ */
+import { delayAfter, type RetryPolicy } from "./backoff.js";
+import { assertNever } from "./errors.js";
+import type { AttemptError } from "./job.js";
+import type { ClaimedJob, NewJob, Settlement } from "./store.js";
+
+/** Every way an attempt can end that leaves something to settle. */
+export type Outcome =
+  | { readonly kind: "succeeded"; readonly output: string | null; readonly children: readonly NewJob[] }
+  | { readonly kind: "failed"; readonly error: AttemptError; readonly isRetryable: boolean }
+  | { readonly kind: "timed_out"; readonly error: AttemptError }
+  /** The payload cannot be read with today's schema, whoever tries. */
+  | { readonly kind: "unreadable"; readonly error: AttemptError }
+  | { readonly kind: "snoozed"; readonly delayMs: number }
+  | { readonly kind: "cancelled"; readonly reason: string }
+  /** Given back before it ended: the worker shuts down, or never started it. */
+  | { readonly kind: "interrupted" }
+  /** Its worker died, or went silent for longer than its lease. */
+  | { readonly kind: "lost" };
+
+/**
+ * A job whose worker died under it this many times is taken for the cause. Not fewer: nobody knows which of a dead worker's
+ * jobs killed it, and a machine that kills processes for other reasons must not turn bystanders into dead letters
+ * (docs/decisions/0008).
+ */
+export const maxCrashes = 5;
+
+export function decide(
+  job: ClaimedJob,
+  outcome: Outcome,
+  { retry, random }: { retry: RetryPolicy; random: () => number },
+): Settlement {
+  const hold = { id: job.id, epoch: job.epoch };
+  switch (outcome.kind) {
+    case "succeeded":
+      return { hold, kind: "complete", output: outcome.output, children: outcome.children };
+
+    case "failed":
+      return outcome.isRetryable
+        ? retryOrExhaust(outcome.error)
+        : fail("non_retryable", outcome.error, { isCharged: true });
+
+    case "timed_out":
+      return retryOrExhaust(outcome.error);
+
+    // No attempt took place: the handler never saw the job.
+    case "unreadable":
+      return fail("invalid_payload", outcome.error, { isCharged: false });
+
+    case "snoozed":
+      return { hold, kind: "snooze", delayMs: outcome.delayMs };
+
+    case "cancelled":
+      return { hold, kind: "cancel", reason: outcome.reason };
+
+    case "interrupted":
+      return { hold, kind: "release" };
+
+    case "lost": {
+      const error = workerLost(job);
+      if (job.crashes + 1 >= maxCrashes || job.attempt >= job.maxAttempts) {
+        return { hold, kind: "fail", reason: "crashed", error, hasCrashed: true, isCharged: true };
+      }
+      // The first crash is most often a deploy or a killed process, not the job's fault: run it again without delay.
+      const delayMs = job.crashes === 0 ? 0 : delayAfter(retry, job.attempt, random);
+      return { hold, kind: "retry", delayMs, error, hasCrashed: true };
+    }
+
+    default:
+      return assertNever(outcome);
+  }
+
+  function retryOrExhaust(error: AttemptError): Settlement {
+    if (job.attempt >= job.maxAttempts) return fail("exhausted", error, { isCharged: true });
+    return { hold, kind: "retry", delayMs: delayAfter(retry, job.attempt, random), error, hasCrashed: false };
+  }
+
+  function fail(
+    reason: "exhausted" | "non_retryable" | "invalid_payload",
+    error: AttemptError,
+    { isCharged }: { isCharged: boolean },
+  ): Settlement {
+    return { hold, kind: "fail", reason, error, hasCrashed: false, isCharged };
+  }
+}
+
+function workerLost(job: ClaimedJob): AttemptError {
+  return {
+    name: "WorkerLost",
+    message: `The worker running attempt ${job.attempt} died or went silent for longer than its lease.`,
+  };
+}

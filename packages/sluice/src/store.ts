@@ -1,0 +1,387 @@
+/**
+ * The port: everything the core asks of a database, and nothing a database should decide.
+ *
+ * The contract, which the conformance suite (testing/conformance) checks on every store:
+ * - Calls take arrays and answer in the same order.
+ * - A resolved promise means durable. A rejected one with STORE_UNAVAILABLE means unknown: the same call may be sent again
+ *   (a job id that exists already counts as created; a settlement that was applied answers `lease_lost`).
+ * - Each call is atomic, and each element of it judges the state that the elements before it left.
+ * - Every move is one of `transitions` (job.ts) and is fenced: a `Hold` is good while the job is `processing` with the same epoch.
+ * - Instants are milliseconds on the store's clock. Durations go in, instants come out.
+ */
+import type {
+  AttemptError,
+  AttemptRecord,
+  Correlation,
+  FailReason,
+  Hold,
+  JobId,
+  JobRecord,
+  JobState,
+  Progress,
+  TraceCarrier,
+} from "./job.js";
+
+export interface Store<Tx = never> {
+  /** For messages: "memory", "sqlite". */
+  readonly name: string;
+  readonly capabilities: StoreCapabilities;
+  readonly blobs: BlobStore;
+
+  /**
+   * Adds jobs. With a future due time a job becomes `scheduled`, otherwise `pending`; a unique key that another job holds
+   * decides by `onConflict` (see `UniqueClaim`).
+   * With `tx`, runs inside the caller's transaction: the jobs exist when and if that commits. A store whose transactions are
+   * synchronous does everything before it returns, and throws instead of rejecting.
+   */
+  enqueue(jobs: readonly NewJob[], tx?: Tx): Promise<readonly EnqueueResult[]>;
+
+  /**
+   * First makes `pending` what is due, then hands over up to `limit` pending jobs: highest priority first, then longest pending;
+   * per type at most its own limit, and only versions the worker knows. Each becomes `processing`, its attempt and epoch grow by one.
+   */
+  claim(request: ClaimRequest): Promise<ClaimAnswer>;
+
+  /** Ends attempts. See `Settlement` for each effect; a hold that is no longer good answers `lease_lost` and changes nothing. */
+  settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]>;
+
+  /**
+   * Runs the application's `work` in a transaction together with a settlement or a step: all of it commits, or none.
+   * A lost hold rolls back and answers `lease_lost`; what `work` throws rolls back and rejects.
+   */
+  transact?<T>(work: (tx: Tx) => T, outcome: (value: Awaited<T>) => FencedWrite): Promise<TransactResult<Awaited<T>>>;
+
+  /** Remembers step results under the hold; the first result for a name wins and is answered. */
+  remember(steps: readonly StepWrite[]): Promise<readonly StepResult[]>;
+  /** The steps a job has finished in any attempt. */
+  recall(id: JobId): Promise<readonly Step[]>;
+  /** Keeps progress and log lines, under the hold. Progress overwrites; the newest 1,000 lines of a job are kept. */
+  annotate(notes: readonly Note[]): Promise<readonly ("applied" | "lease_lost")[]>;
+
+  /** Registers a worker or renews its lease. `lost`: it was declared lost and must stop; only a new worker id helps. */
+  heartbeat(beat: WorkerBeat): Promise<BeatAnswer>;
+  /** Renews from a thread of the store's own, so that a blocked event loop keeps its jobs. Stores without one leave it out. */
+  keepLease?(order: KeepLeaseOrder): () => void;
+  /** Removes a worker that stopped in good order. */
+  retire(workerId: string): Promise<void>;
+  /** Declares workers with expired leases lost, for good, and lists jobs they hold, oldest first. Changes no job. */
+  findLost(request: { readonly limit: number }): Promise<LostAnswer>;
+
+  /** Applies an operator's command and writes it to the audit, in one transaction. */
+  amend(command: OperatorCommand): Promise<AmendAnswer>;
+
+  get(ids: readonly JobId[]): Promise<readonly (JobRecord | null)[]>;
+  /** Attempts that did not complete the job, oldest first, and its log lines. */
+  history(id: JobId): Promise<JobHistory>;
+  /** Newest id first. */
+  list(query: ListQuery): Promise<ListPage>;
+  counts(query?: { readonly types?: readonly string[] }): Promise<readonly TypeCounts[]>;
+  workers(): Promise<readonly WorkerRecord[]>;
+  /** Newest first. */
+  audit(query: AuditQuery): Promise<readonly AuditRecord[]>;
+
+  /** A hint that something may have changed, from this process or another. Polling alone stays correct. */
+  subscribe(listener: (hint: WakeHint) => void): () => void;
+  /** Deletes completed and cancelled jobs that ended longer ago than `retentionMs`, with all that belongs to them. */
+  prune(request: { readonly retentionMs: number; readonly limit: number }): Promise<{ readonly pruned: number }>;
+  /** Brings the schema up to date. Safe to run twice and from two processes at once. */
+  migrate(): Promise<void>;
+  /** Waits for calls under way, then lets go. Later calls reject with STORE_CLOSED. */
+  close(): Promise<void>;
+}
+
+export interface StoreCapabilities {
+  /** `transact`, and `enqueue` inside a caller's transaction. */
+  readonly transactions: "none" | "synchronous" | "asynchronous";
+  /** Several processes may share it. */
+  readonly sharedAcrossProcesses: boolean;
+}
+
+// ── enqueue ─────────────────────────────────────────────────────────────────
+
+export interface NewJob {
+  readonly id: JobId;
+  readonly type: string;
+  readonly version: number;
+  /** JSON text. Stores never read it. */
+  readonly payload: string;
+  readonly correlation: Correlation | null;
+  readonly priority: number;
+  /** When it may first run: at once, after a delay from the store's present, or at an instant. */
+  readonly due: { readonly afterMs: number } | { readonly at: number } | null;
+  readonly maxAttempts: number;
+  readonly unique: UniqueClaim | null;
+  readonly trace: TraceCarrier | null;
+  /** A blob that belongs to the job and is deleted with it. */
+  readonly blob: string | null;
+}
+
+/**
+ * The claim to a unique key. `holdWhile`: `pending` gives the key back when the job is claimed, `active` when it ends,
+ * `period` `periodMs` after it was created. When another job holds the key:
+ * - `keep`: nothing is added.
+ * - `replace`: a holder that waits (scheduled, pending, retrying) takes the new payload, priority and due time; otherwise keep.
+ * - `rerun`: a holder that waits takes the new payload; behind one in flight, exactly one job waits as `blocked` and becomes
+ *   runnable in the transaction that ends the holder; asked again, that one takes the newest payload.
+ */
+export interface UniqueClaim {
+  readonly key: string;
+  readonly holdWhile: "pending" | "active" | "period";
+  readonly periodMs: number | null;
+  readonly onConflict: "keep" | "replace" | "rerun";
+}
+
+export type EnqueueResult =
+  | {
+      readonly outcome: "created";
+      readonly state: "scheduled" | "pending" | "blocked";
+      readonly createdAt: number;
+      readonly runAt: number;
+    }
+  | { readonly outcome: "duplicate" | "replaced"; readonly job: JobRecord };
+
+// ── claim and settle ────────────────────────────────────────────────────────
+
+export interface ClaimRequest {
+  readonly workerId: string;
+  /** In all. 0 claims nothing and still answers what is due next and which cancellations are requested. */
+  readonly limit: number;
+  /** Served in this order while the limit lasts. `maxVersion`: newer jobs are left for a newer worker. */
+  readonly types: readonly { readonly type: string; readonly limit: number; readonly maxVersion: number }[];
+}
+
+/** What a worker needs to run a job, and no more: this crosses a thread for every job. */
+export interface ClaimedJob {
+  readonly id: JobId;
+  readonly epoch: number;
+  readonly type: string;
+  readonly version: number;
+  readonly payload: string;
+  readonly correlation: Correlation | null;
+  readonly priority: number;
+  readonly createdAt: number;
+  readonly runAt: number;
+  readonly startedAt: number;
+  readonly attempt: number;
+  readonly maxAttempts: number;
+  readonly crashes: number;
+  readonly trace: TraceCarrier | null;
+}
+
+export interface ClaimAnswer {
+  readonly jobs: readonly ClaimedJob[];
+  /** Until the next scheduled or retrying job of these types is due; null when there is none. */
+  readonly nextDueInMs: number | null;
+  /** Jobs of this worker that somebody asked to cancel. */
+  readonly cancels: readonly Hold[];
+}
+
+/**
+ * How an attempt ended, as decided by settlement.ts.
+ * - `complete`: completed, with its output; `children` are enqueued in the same transaction.
+ * - `retry`: retrying, due after `delayMs`; the error joins the attempts.
+ * - `fail`: failed with a reason. `isCharged` false gives the attempt back.
+ * - `snooze`: scheduled after `delayMs`; the attempt is given back.
+ * - `cancel`: cancelled with a reason.
+ * - `release`: pending again, at its old place; the attempt is given back, the epoch is not.
+ *
+ * `hasCrashed` adds to the job's crashes. A retry, snooze or release of a job that somebody asked to cancel ends it as cancelled instead.
+ */
+export type Settlement = { readonly hold: Hold } & (
+  | { readonly kind: "complete"; readonly output: string | null; readonly children: readonly NewJob[] }
+  | { readonly kind: "retry"; readonly delayMs: number; readonly error: AttemptError; readonly hasCrashed: boolean }
+  | {
+      readonly kind: "fail";
+      readonly reason: FailReason;
+      readonly error: AttemptError;
+      readonly hasCrashed: boolean;
+      readonly isCharged: boolean;
+    }
+  | { readonly kind: "snooze"; readonly delayMs: number }
+  | { readonly kind: "cancel"; readonly reason: string }
+  | { readonly kind: "release" }
+);
+
+/** `cancelled`: the hold was good, but a requested cancellation took the place of going back to the queue. */
+export type SettleResult = "applied" | "cancelled" | "lease_lost";
+
+export type FencedWrite =
+  | { readonly write: "settle"; readonly settlement: Settlement }
+  | { readonly write: "remember"; readonly step: StepWrite };
+
+export type TransactResult<T> = { readonly result: "applied"; readonly value: T } | { readonly result: "lease_lost" };
+
+// ── steps and notes ─────────────────────────────────────────────────────────
+
+export interface Step {
+  readonly name: string;
+  /** JSON text; null for undefined. */
+  readonly output: string | null;
+}
+
+export type StepWrite = Step & { readonly hold: Hold };
+
+export type StepResult =
+  | { readonly result: "remembered" }
+  | { readonly result: "known"; readonly output: string | null }
+  | { readonly result: "lease_lost" };
+
+export interface LogLine {
+  readonly at: number;
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly message: string;
+}
+
+export interface Note {
+  readonly hold: Hold;
+  readonly progress: Progress | null;
+  readonly lines: readonly LogLine[];
+}
+
+// ── workers ─────────────────────────────────────────────────────────────────
+
+export interface WorkerBeat {
+  readonly workerId: string;
+  readonly leaseMs: number;
+  readonly host: string;
+  readonly pid: number;
+  readonly types: readonly string[];
+  readonly concurrency: number;
+}
+
+export interface BeatAnswer {
+  readonly lease: "held" | "lost";
+  readonly cancels: readonly Hold[];
+}
+
+export interface KeepLeaseOrder {
+  readonly beat: WorkerBeat;
+  readonly everyMs: number;
+  /** Stops renewing when the caller's event loop has been stuck this long: a worker that is gone in all but name. */
+  readonly stuckAfterMs: number;
+  /** Called on the caller's thread after each renewal; with the error when one failed. */
+  readonly onBeat: (answer: BeatAnswer | Error) => void;
+}
+
+export interface WorkerRecord extends WorkerBeat {
+  readonly startedAt: number;
+  readonly leaseExpiresAt: number;
+  readonly isLost: boolean;
+  /** Jobs it holds now. */
+  readonly processing: number;
+}
+
+export interface LostAnswer {
+  readonly workers: readonly string[];
+  readonly jobs: readonly ClaimedJob[];
+}
+
+// ── operators ───────────────────────────────────────────────────────────────
+
+/**
+ * - `cancel`: a waiting job is cancelled; one in flight is asked to stop (`requested`).
+ * - `retry`: a failed job becomes pending with a fresh attempt budget (its epoch and steps stay), a retrying one is due now.
+ * - `edit`: takes a new payload and version, then as retry for a failed job; allowed while it waits or has failed. The old payload goes to the audit.
+ * - `discard`: a failed job becomes cancelled.
+ */
+export type OperatorCommand = {
+  readonly target: { readonly ids: readonly JobId[] } | { readonly filter: JobFilter; readonly page: Page };
+  readonly actor: string;
+  readonly reason: string | null;
+} & (
+  | { readonly action: "cancel" | "retry" | "discard" }
+  | { readonly action: "edit"; readonly payload: string; readonly version: number }
+);
+
+/** `key_taken`: the job's unique key belongs to another job by now. */
+export type AmendOutcome = "applied" | "requested" | "not_found" | "wrong_state" | "key_taken";
+
+export interface AmendAnswer {
+  readonly results: readonly {
+    readonly id: JobId;
+    readonly outcome: AmendOutcome;
+    readonly state: JobState | null;
+  }[];
+  /** Where the next page of a filter begins; null when nothing is left. */
+  readonly next: JobId | null;
+}
+
+export interface AuditRecord {
+  readonly at: number;
+  readonly actor: string;
+  readonly action: OperatorCommand["action"];
+  readonly jobId: JobId;
+  readonly jobType: string;
+  readonly stateBefore: JobState;
+  readonly stateAfter: JobState;
+  /** For `edit`: the payload it had. */
+  readonly payloadBefore: string | null;
+  readonly reason: string | null;
+}
+
+export interface AuditQuery {
+  readonly jobId?: JobId;
+  readonly limit: number;
+}
+
+// ── reading ─────────────────────────────────────────────────────────────────
+
+/** All given conditions must hold. */
+export interface JobFilter {
+  readonly types?: readonly string[];
+  readonly states?: readonly JobState[];
+  readonly failReasons?: readonly FailReason[];
+  readonly correlation?: Correlation;
+  readonly createdAfter?: number;
+  readonly createdBefore?: number;
+}
+
+/** Keyset: ids smaller than `before`, newest first. */
+export interface Page {
+  readonly before: JobId | null;
+  readonly limit: number;
+}
+
+export interface ListQuery {
+  readonly filter: JobFilter;
+  readonly page: Page;
+}
+
+export interface ListPage {
+  readonly jobs: readonly JobRecord[];
+  readonly next: JobId | null;
+}
+
+export interface TypeCounts {
+  readonly type: string;
+  readonly counts: Readonly<Record<JobState, number>>;
+}
+
+export interface JobHistory {
+  readonly attempts: readonly AttemptRecord[];
+  readonly lines: readonly LogLine[];
+}
+
+export interface WakeHint {
+  /** Jobs may have become runnable, or cancellations requested. */
+  readonly work: boolean;
+  /** Jobs may have ended. */
+  readonly ended: boolean;
+}
+
+// ── blobs ───────────────────────────────────────────────────────────────────
+
+/** Bytes too large for a row: streamed in, streamed out, never held in memory whole. */
+export interface BlobStore {
+  /** Durable when it resolves. A source that throws leaves nothing behind. */
+  put(source: AsyncIterable<Uint8Array>): Promise<BlobRef>;
+  /** Streams from byte `from` (default 0). @throws {JobsError} BLOB_NOT_FOUND */
+  get(id: string, from?: number): AsyncIterable<Uint8Array>;
+  /** Removing twice is fine. */
+  remove(ids: readonly string[]): Promise<void>;
+}
+
+export interface BlobRef {
+  readonly id: string;
+  readonly bytes: number;
+}

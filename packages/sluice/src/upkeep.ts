@@ -1,0 +1,80 @@
+/**
+ * What any process may do for all: bring back the jobs of lost workers, and delete what retention no longer wants.
+ * Idempotent: two processes doing it at once do no harm, because every settlement is fenced.
+ */
+import { exponential, type RetryPolicy } from "./backoff.js";
+import type { Clock } from "./clock.js";
+import type { Events } from "./events.js";
+import { decide } from "./settlement.js";
+import type { Store } from "./store.js";
+
+export interface UpkeepOptions {
+  readonly store: Store<unknown>;
+  readonly clock: Clock;
+  readonly events: Events;
+  readonly random: () => number;
+  /** The retry policy of a type; undefined for one that this process does not know. */
+  readonly retryOf: (type: string) => RetryPolicy | undefined;
+  readonly rescueEveryMs: number;
+  /** How long completed and cancelled jobs are kept. Failed ones stay: they are work for an operator. */
+  readonly retentionMs: number;
+}
+
+const pruneEveryMs = 60_000;
+const rescueLimit = 500;
+/** Small, so that the deletion never holds up a claim for long. */
+const pruneLimit = 1_000;
+const unknownTypeRetry = exponential();
+
+export class Upkeep {
+  readonly #options: UpkeepOptions;
+  #cancelTimer: (() => void) | null = null;
+  #prunedAt = 0;
+  #round: Promise<void> = Promise.resolve();
+
+  constructor(options: UpkeepOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#cancelTimer = this.#options.clock.setTimer(this.#options.rescueEveryMs, () => {
+      this.#round = this.run().catch((error: unknown) =>
+        this.#options.events.emit("worker.troubled", { during: "upkeep", error }),
+      );
+      void this.#round.then(() => this.#cancelTimer && this.start());
+    });
+  }
+
+  /** Waits for the round under way. */
+  async stop(): Promise<void> {
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
+    await this.#round;
+  }
+
+  /** One round, now. */
+  async run(): Promise<void> {
+    await this.rescue();
+    const { clock, store, retentionMs } = this.#options;
+    if (clock.now() - this.#prunedAt < pruneEveryMs) return;
+    this.#prunedAt = clock.now();
+    while ((await store.prune({ retentionMs, limit: pruneLimit })).pruned === pruneLimit);
+  }
+
+  /** Decides about every job whose worker's lease ran out, as about any other attempt that ended. */
+  async rescue(): Promise<number> {
+    const { store, events, random, retryOf } = this.#options;
+    let rescued = 0;
+    for (;;) {
+      const { workers, jobs } = await store.findLost({ limit: rescueLimit });
+      if (jobs.length === 0) return rescued;
+      const results = await store.settle(
+        jobs.map((job) => decide(job, { kind: "lost" }, { retry: retryOf(job.type) ?? unknownTypeRetry, random })),
+      );
+      // The others were settled meanwhile: by another rescuer, or by the worker itself, late but still holding.
+      const applied = results.filter((result) => result !== "lease_lost").length;
+      rescued += applied;
+      if (applied > 0) events.emit("worker.rescued", { workerIds: workers, jobs: applied });
+    }
+  }
+}

@@ -1,0 +1,568 @@
+/**
+ * The loop: claim → attempt → settle. Owns the slots, the prefetched jobs and the lease; policy is in settlement.ts,
+ * running one handler is in attempt.ts.
+ */
+import { Attempt, type AttemptDeps, type SettledElsewhere } from "./attempt.js";
+import { Batcher } from "./batcher.js";
+import { systemClock, type Clock } from "./clock.js";
+import { subjectOf } from "./context.js";
+import { assertNever, JobsError } from "./errors.js";
+import { Events } from "./events.js";
+import { idSource } from "./ids.js";
+import type { Hold, JobId } from "./job.js";
+import { Lease } from "./lease.js";
+import { Pace } from "./pace.js";
+import type { Middleware, Processor } from "./processor.js";
+import { decide, type Outcome } from "./settlement.js";
+import type { ClaimAnswer, ClaimedJob, ClaimRequest, SettleResult, Settlement, Store } from "./store.js";
+import { Upkeep } from "./upkeep.js";
+
+export interface WorkerOptions<Tx> {
+  readonly store: Store<Tx>;
+  readonly processors: readonly Processor[];
+  /** Handlers running at once, all types together. Default 10. */
+  readonly concurrency?: number;
+  /** Handlers of one type running at once in this worker. Default: the whole concurrency. */
+  readonly typeConcurrency?: Readonly<Record<string, number>>;
+  /** How long the worker may be silent before its jobs are given to others. Default 15,000; renewed every third of it. */
+  readonly leaseMs?: number;
+  /** The lease is not renewed while the event loop has been blocked for longer than this. Default 60,000. */
+  readonly stuckAfterMs?: number;
+  /** The longest sleep between looks at the store when nothing wakes the worker. Default 1,000. */
+  readonly pollMs?: number;
+  /** How long a handler may take to end after its signal fired, before its slot is freed without it. Default 5,000. */
+  readonly abortGraceMs?: number;
+  /** How long completed and cancelled jobs are kept. Default 7 days. */
+  readonly retentionMs?: number;
+  readonly events?: Events;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+  readonly newId?: () => string;
+}
+
+/** Ended attempts whose settlement is not durable yet. Beyond it the worker claims no more: the store is the bottleneck. */
+const maxSettling = 2_000;
+/** A prefetched job that found no slot for this long goes back, for another worker. */
+const maxIdleMs = 250;
+/** With all slots taken, a wake-up may still mean a cancellation: look, but not more often than this. */
+const cancelCheckMs = 100;
+
+/** A job and the worker id under which it is held: after a lost lease the worker goes on under another. */
+interface HeldJob {
+  readonly job: ClaimedJob;
+  readonly workerId: string;
+  /** Null for a job that was never started. */
+  readonly attempt: Attempt | null;
+}
+
+export class Worker<Tx = never> {
+  readonly events: Events;
+  readonly #store: Store<unknown>;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #newId: () => string;
+  readonly #processors: ReadonlyMap<string, Processor>;
+  readonly #concurrency: number;
+  readonly #typeConcurrency: Readonly<Record<string, number>>;
+  readonly #timing: { leaseMs: number; stuckAfterMs: number; pollMs: number; abortGraceMs: number };
+  readonly #middleware: Middleware[] = [];
+  readonly #pace = new Pace();
+  readonly #settlements: Batcher<Settlement, SettleResult>;
+  readonly #upkeep: Upkeep;
+
+  #state: "new" | "running" | "stopping" | "stopped" = "new";
+  #starting: Promise<void> = Promise.resolve();
+  #stopped: Promise<void> | null = null;
+  #lease: Lease | null = null;
+  #attemptDeps: AttemptDeps | null = null;
+  #unsubscribe: (() => void) | null = null;
+
+  /** Claimed and not started. */
+  #prefetched: ClaimedJob[] = [];
+  readonly #running = new Map<JobId, { readonly attempt: Attempt; readonly startedAt: number }>();
+  /** Prefetched and running, by type. */
+  readonly #held = new Map<string, number>();
+  #settling = 0;
+  #isClaiming = false;
+  #isPumpScheduled = false;
+  /** The store had nothing more when last asked, and nothing has woken the worker since. */
+  #isDrained = false;
+  #wakes = 0;
+  #claimedAt = 0;
+  /** When a handler last ended. */
+  #endedAt = 0;
+  #turn = 0;
+  #cancelSleep: (() => void) | null = null;
+  #cancelIdleCheck: (() => void) | null = null;
+  #quietListeners: (() => void)[] = [];
+
+  /** @throws {JobsError} INVALID_OPTIONS, DUPLICATE_PROCESSOR */
+  constructor(options: WorkerOptions<Tx>) {
+    this.events = options.events ?? new Events();
+    this.#store = options.store;
+    this.#clock = options.clock ?? systemClock;
+    // eslint-disable-next-line no-restricted-properties -- this is where randomness comes in from outside
+    this.#random = options.random ?? Math.random;
+    this.#newId = options.newId ?? idSource(this.#clock);
+    this.#processors = byType(options.processors);
+    this.#concurrency = checkCount("concurrency", options.concurrency ?? 10);
+    this.#typeConcurrency = options.typeConcurrency ?? {};
+    for (const [type, limit] of Object.entries(this.#typeConcurrency)) checkCount(`typeConcurrency.${type}`, limit);
+    this.#timing = {
+      leaseMs: checkMs("leaseMs", options.leaseMs ?? 15_000, 100),
+      stuckAfterMs: checkMs("stuckAfterMs", options.stuckAfterMs ?? 60_000, 100),
+      pollMs: checkMs("pollMs", options.pollMs ?? 1_000, 1),
+      abortGraceMs: checkMs("abortGraceMs", options.abortGraceMs ?? 5_000, 0),
+    };
+    this.#settlements = new Batcher({
+      flush: (settlements) => this.#store.settle(settlements),
+      clock: this.#clock,
+      retryForMs: this.#timing.leaseMs,
+      onRetry: (error) => this.#trouble("settling", error),
+    });
+    this.#upkeep = new Upkeep({
+      store: this.#store,
+      clock: this.#clock,
+      events: this.events,
+      random: this.#random,
+      retryOf: (type) => this.#processors.get(type)?.definition.retry,
+      rescueEveryMs: Math.min(this.#timing.leaseMs / 3, 1_000),
+      retentionMs: checkMs("retentionMs", options.retentionMs ?? 7 * 24 * 60 * 60 * 1_000, 0),
+    });
+  }
+
+  /** Wraps every attempt; the first one added is the outermost. Add before `start`. */
+  use(middleware: Middleware): this {
+    this.#middleware.push(middleware);
+    return this;
+  }
+
+  /** Registers the worker and begins to claim. @throws {JobsError} WORKER_STATE, and what the store throws. */
+  async start(): Promise<void> {
+    if (this.#state !== "new") {
+      throw new JobsError("WORKER_STATE", `This worker is ${this.#state}; make a new one to start again.`, {
+        state: this.#state,
+      });
+    }
+    this.#state = "running";
+    await (this.#starting = this.#register());
+    if (this.#state !== "running") return;
+    this.#unsubscribe = this.#store.subscribe((hint) => {
+      if (hint.work) this.#wake();
+    });
+    this.#upkeep.start();
+    this.#wake();
+  }
+
+  /**
+   * Stops in good order: claims no more, gives back what was not started, waits up to `graceMs` (default 10,000) for running
+   * handlers, then fires their signals (`shutdown`) and gives their jobs back. Resolves when all of it is durable.
+   */
+  stop({ graceMs = 10_000 }: { graceMs?: number } = {}): Promise<void> {
+    this.#stopped ??= this.#stop(graceMs);
+    return this.#stopped;
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    const wasRunning = this.#state === "running";
+    this.#state = "stopping";
+    this.#unsubscribe?.();
+    this.#cancelSleep?.();
+    // A worker that is still registering must be on the list before it can be taken off.
+    await this.#starting.catch(() => undefined);
+    if (wasRunning) {
+      await this.#upkeep.stop();
+      this.#releasePrefetched();
+      const cancelGrace = this.#clock.setTimer(graceMs, () => {
+        for (const { attempt } of this.#running.values()) attempt.abort("shutdown");
+      });
+      await this.#quiet();
+      cancelGrace();
+      const workerId = this.#lease?.workerId ?? "";
+      await this.#lease
+        ?.stop({ retire: true })
+        .catch((error: unknown) => this.#trouble("taking the worker off the list", error));
+      this.events.emit("worker.stopped", { workerId });
+    }
+    this.#state = "stopped";
+  }
+
+  // ── the lease ─────────────────────────────────────────────────────────────
+
+  async #register(): Promise<void> {
+    const workerId = this.#newId();
+    const lease = new Lease({
+      store: this.#store,
+      clock: this.#clock,
+      workerId,
+      types: [...this.#processors.keys()],
+      concurrency: this.#concurrency,
+      leaseMs: this.#timing.leaseMs,
+      stuckAfterMs: this.#timing.stuckAfterMs,
+      onLost: () => this.#lostLease(workerId),
+      onCancels: (holds) => this.#cancel(holds),
+      onTrouble: (during, error) => this.#trouble(during, error),
+    });
+    await lease.start();
+    this.#lease = lease;
+    this.#attemptDeps = {
+      store: this.#store,
+      clock: this.#clock,
+      events: this.events,
+      newId: this.#newId,
+      workerId,
+      middleware: this.#middleware,
+      abortGraceMs: this.#timing.abortGraceMs,
+      onStarted: (attempt) => this.#started(attempt),
+      onProgress: (attempt, progress) => {
+        this.#hook("onProgress", () => attempt.processor.onProgress?.(attempt.inHand!, progress));
+        if (this.events.hasListener("job.progressed")) {
+          this.events.emit("job.progressed", { ...about(attempt), progress });
+        }
+      },
+      onAbandoned: (attempt, reason) => this.events.emit("job.abandoned", { ...about(attempt), reason }),
+      onTrouble: (during, error) => this.#trouble(during, error),
+    };
+    this.events.emit("worker.started", { workerId });
+  }
+
+  /** Fences itself: everything in hand belongs to others now. Goes on under a new id. */
+  #lostLease(workerId: string): void {
+    this.events.emit("worker.leaseLost", { workerId });
+    this.#lease = null;
+    for (const job of this.#prefetched.splice(0)) this.#letGo(job.type);
+    for (const { attempt } of this.#running.values()) attempt.abort("lease_lost");
+    const tryAgain = () => {
+      if (this.#state !== "running") return;
+      this.#starting = this.#register();
+      this.#starting.then(
+        () => this.#wake(),
+        (error: unknown) => {
+          this.#trouble("registering again", error);
+          this.#clock.setTimer(this.#timing.pollMs, tryAgain);
+        },
+      );
+    };
+    tryAgain();
+  }
+
+  #cancel(holds: readonly Hold[]): void {
+    for (const { id, epoch } of holds) {
+      const running = this.#running.get(id);
+      if (running?.attempt.job.epoch === epoch) running.attempt.abort("cancelled");
+      const index = this.#prefetched.findIndex((job) => job.id === id && job.epoch === epoch);
+      if (index >= 0) {
+        const [job] = this.#prefetched.splice(index, 1);
+        this.#letGo(job!.type);
+        this.#settle(this.#unstarted(job!), { kind: "cancelled", reason: "requested" });
+      }
+    }
+  }
+
+  // ── claim ─────────────────────────────────────────────────────────────────
+
+  #wake(): void {
+    this.#wakes++;
+    this.#isDrained = false;
+    this.#pumpSoon();
+  }
+
+  /** One look per turn of the event loop, however many handlers ended in it. */
+  #pumpSoon(): void {
+    if (this.#isPumpScheduled) return;
+    this.#isPumpScheduled = true;
+    setImmediate(() => {
+      this.#isPumpScheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (this.#state !== "running" || this.#lease === null) return;
+    let next = 0;
+    while (next < this.#prefetched.length && this.#running.size < this.#concurrency)
+      this.#run(this.#prefetched[next++]!);
+    if (next > 0) this.#prefetched.splice(0, next);
+
+    if (this.#isClaiming || this.#isDrained || this.#settling >= maxSettling) return;
+    const request = this.#claimRequest(this.#lease.workerId);
+    if (request === "later") return;
+    if (request.limit === 0 && this.#clock.now() - this.#claimedAt < cancelCheckMs) {
+      this.#sleep(cancelCheckMs);
+      return;
+    }
+    void this.#claim(request);
+  }
+
+  /** Asks for the free slots, and for what they will run through while the answer is on its way. */
+  #claimRequest(workerId: string): ClaimRequest | "later" {
+    const free = this.#concurrency - this.#running.size - this.#prefetched.length;
+    // Handlers that stand still have no use for more jobs, however quick they were before.
+    const isStuck = this.#running.size >= this.#concurrency && this.#clock.now() - this.#endedAt >= maxIdleMs;
+    let prefetch = 0;
+    const types = [];
+    for (const [type, { definition }] of this.#processors) {
+      const local = this.#typeConcurrency[type];
+      const ahead = local === undefined && !isStuck ? this.#pace.prefetchFor(type, this.#concurrency) : 0;
+      const limit = local === undefined ? free + ahead : Math.min(free, local - (this.#held.get(type) ?? 0));
+      if (ahead > prefetch) prefetch = ahead;
+      if (limit > 0) types.push({ type, limit, maxVersion: definition.version });
+    }
+    const limit = types.length === 0 ? 0 : Math.max(0, free + prefetch);
+    // With fast jobs, one claim for many beats many for one: wait until half of what was claimed ahead is used up.
+    if (limit > 0 && limit < prefetch / 2) return "later";
+    if (limit === 0 && this.#running.size === 0) return "later";
+    // Each type gets to be first in turn.
+    this.#turn = (this.#turn + 1) % Math.max(1, types.length);
+    return { workerId, limit, types: [...types.slice(this.#turn), ...types.slice(0, this.#turn)] };
+  }
+
+  async #claim(request: ClaimRequest): Promise<void> {
+    this.#isClaiming = true;
+    this.#cancelSleep?.();
+    const wakes = this.#wakes;
+    const startedAt = this.#clock.now();
+    let answer: ClaimAnswer;
+    try {
+      answer = await this.#store.claim(request);
+    } catch (error) {
+      this.#isClaiming = false;
+      this.#trouble("claiming", error);
+      // Wait with jitter: many workers may have lost the same store.
+      this.#isDrained = true;
+      this.#sleep(this.#timing.pollMs * (0.5 + this.#random()));
+      this.#tellWhenQuiet();
+      return;
+    }
+    this.#isClaiming = false;
+    this.#claimedAt = this.#clock.now();
+    if (request.limit > 0) this.#pace.claimTook(this.#claimedAt - startedAt);
+
+    for (const job of answer.jobs) this.#held.set(job.type, (this.#held.get(job.type) ?? 0) + 1);
+    this.#prefetched.push(...answer.jobs);
+    if (this.#state !== "running" || this.#lease?.workerId !== request.workerId) {
+      this.#releasePrefetched();
+      this.#tellWhenQuiet();
+      return;
+    }
+    this.#cancel(answer.cancels);
+
+    this.#isDrained = this.#wakes === wakes && isShort(answer, request);
+    this.#pump();
+    if (this.#isDrained) this.#sleep(Math.min(answer.nextDueInMs ?? Infinity, this.#timing.pollMs));
+    if (this.#prefetched.length > 0) this.#checkIdle();
+  }
+
+  #sleep(ms: number): void {
+    this.#cancelSleep?.();
+    this.#cancelSleep = this.#clock.setTimer(ms, () => {
+      this.#isDrained = false;
+      this.#pump();
+    });
+  }
+
+  #checkIdle(): void {
+    if (this.#cancelIdleCheck) return;
+    const first = this.#prefetched[0];
+    this.#cancelIdleCheck = this.#clock.setTimer(maxIdleMs, () => {
+      this.#cancelIdleCheck = null;
+      if (this.#prefetched[0] === first) this.#releasePrefetched();
+      else if (this.#prefetched.length > 0) this.#checkIdle();
+    });
+  }
+
+  #releasePrefetched(): void {
+    this.#cancelIdleCheck?.();
+    this.#cancelIdleCheck = null;
+    for (const job of this.#prefetched.splice(0)) {
+      this.#letGo(job.type);
+      this.#settle(this.#unstarted(job), { kind: "interrupted" });
+    }
+  }
+
+  // ── run ───────────────────────────────────────────────────────────────────
+
+  #run(job: ClaimedJob): void {
+    const attempt = new Attempt(job, this.#processors.get(job.type)!, this.#attemptDeps!);
+    const startedAt = this.#clock.now();
+    this.#running.set(job.id, { attempt, startedAt });
+    void attempt.run().then((outcome) => this.#ended(attempt, outcome, startedAt));
+  }
+
+  #started(attempt: Attempt): void {
+    const { job, processor } = attempt;
+    if (processor.onStart) this.#hook("onStart", () => processor.onStart!(attempt.inHand!));
+    if (this.events.hasListener("job.started")) {
+      this.events.emit("job.started", { ...about(attempt), waitMs: Math.max(0, job.startedAt - job.runAt) });
+    }
+  }
+
+  /** Frees the slot: a job is processing until its settlement is durable, a slot only until its handler ends. */
+  #ended(attempt: Attempt, outcome: Outcome | SettledElsewhere, startedAt: number): void {
+    const { job, workerId } = attempt;
+    const held = { job, workerId, attempt };
+    this.#endedAt = this.#clock.now();
+    const runMs = this.#endedAt - startedAt;
+    this.#running.delete(job.id);
+    this.#letGo(job.type);
+    this.#pace.attemptTook(job.type, runMs);
+    switch (outcome.kind) {
+      case "committed":
+        this.#completed(held, runMs);
+        break;
+      case "lease_lost":
+        this.events.emit("job.leaseLost", about(held));
+        break;
+      default:
+        this.#settle(held, outcome, runMs);
+    }
+    this.#pumpSoon();
+    this.#tellWhenQuiet();
+  }
+
+  // ── settle ────────────────────────────────────────────────────────────────
+
+  #settle(held: HeldJob, outcome: Outcome, runMs = 0): void {
+    const { retry } = this.#processors.get(held.job.type)!.definition;
+    this.#send(held, decide(held.job, outcome, { retry, random: this.#random }), runMs);
+  }
+
+  #send(held: HeldJob, settlement: Settlement, runMs: number): void {
+    this.#settling++;
+    this.#settlements.add(settlement).then(
+      (result) => {
+        this.#settling--;
+        this.#settled(held, settlement, result, runMs);
+        if (this.#settling === maxSettling - 1) this.#pumpSoon();
+        this.#tellWhenQuiet();
+      },
+      (error: unknown) => {
+        this.#settling--;
+        this.#trouble(`settling job ${held.job.id}`, error);
+        this.#sendLater(held, settlement, runMs);
+        this.#tellWhenQuiet();
+      },
+    );
+  }
+
+  /** While this worker lives, nobody else may end the attempt: it must go on trying. Once it stops, upkeep brings the job back. */
+  #sendLater(held: HeldJob, settlement: Settlement, runMs: number): void {
+    this.#clock.setTimer(this.#timing.leaseMs / 3, () => {
+      if (this.#state === "running" && this.#lease?.workerId === held.workerId) this.#send(held, settlement, runMs);
+    });
+  }
+
+  /** Tells the hooks and subscribers what is now durable. */
+  #settled(held: HeldJob, settlement: Settlement, result: SettleResult, runMs: number): void {
+    const { attempt } = held;
+    if (result === "lease_lost") return this.events.emit("job.leaseLost", about(held));
+    if (result === "cancelled") return this.events.emit("job.cancelled", { ...about(held), reason: "requested" });
+    switch (settlement.kind) {
+      case "complete":
+        return this.#completed(held, runMs);
+      case "retry": {
+        const { error, delayMs } = settlement;
+        this.events.emit("job.retried", { ...about(held), runMs, error, delayMs });
+        if (!attempt?.inHand) return;
+        return this.#hook("onRetry", () => attempt.processor.onRetry?.(attempt.inHand!, { error, delayMs }));
+      }
+      case "fail": {
+        const { error, reason } = settlement;
+        this.events.emit("job.failed", { ...about(held), runMs, error, reason });
+        if (!attempt?.inHand) return;
+        return this.#hook("onFailure", () => attempt.processor.onFailure?.(attempt.inHand!, { error, reason }));
+      }
+      case "snooze":
+        return this.events.emit("job.snoozed", { ...about(held), delayMs: settlement.delayMs });
+      case "cancel":
+        return this.events.emit("job.cancelled", { ...about(held), reason: settlement.reason });
+      case "release":
+        return this.events.emit("job.released", about(held));
+      default:
+        return assertNever(settlement);
+    }
+  }
+
+  #completed(held: HeldJob, runMs: number): void {
+    if (this.events.hasListener("job.completed")) this.events.emit("job.completed", { ...about(held), runMs });
+    const { attempt } = held;
+    if (attempt?.processor.onSuccess) this.#hook("onSuccess", () => attempt.processor.onSuccess!(attempt.inHand!));
+  }
+
+  // ── helpers ───────────────────────────────────────────────────────────────
+
+  #unstarted(job: ClaimedJob): HeldJob {
+    return { job, workerId: this.#lease?.workerId ?? "", attempt: null };
+  }
+
+  #letGo(type: string): void {
+    this.#held.set(type, (this.#held.get(type) ?? 1) - 1);
+  }
+
+  #hook(name: string, run: () => unknown): void {
+    try {
+      const running = run();
+      if (running instanceof Promise) running.catch((error: unknown) => this.#trouble(`the hook ${name}`, error));
+    } catch (error) {
+      this.#trouble(`the hook ${name}`, error);
+    }
+  }
+
+  #trouble(during: string, error: unknown): void {
+    this.events.emit("worker.troubled", { during, error });
+  }
+
+  /** Resolves when nothing runs, nothing is being claimed and everything that ended is durable. */
+  #quiet(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#quietListeners.push(resolve);
+      this.#tellWhenQuiet();
+    });
+  }
+
+  #tellWhenQuiet(): void {
+    if (this.#quietListeners.length === 0) return;
+    if (this.#running.size > 0 || this.#settling > 0 || this.#isClaiming) return;
+    for (const tell of this.#quietListeners.splice(0)) tell();
+  }
+}
+
+/** How events name an attempt. */
+function about({ job, workerId }: Pick<HeldJob, "job" | "workerId">) {
+  return { job: subjectOf(job), attempt: job.attempt, workerId };
+}
+
+/** The store gave less than asked for, and not because a limit of ours cut it short. */
+function isShort({ jobs }: ClaimAnswer, { limit, types }: ClaimRequest): boolean {
+  if (jobs.length >= limit) return limit === 0;
+  const taken = new Map<string, number>();
+  for (const { type } of jobs) taken.set(type, (taken.get(type) ?? 0) + 1);
+  return types.every(({ type, limit: typeLimit }) => (taken.get(type) ?? 0) < typeLimit);
+}
+
+function byType(processors: readonly Processor[]): ReadonlyMap<string, Processor> {
+  const map = new Map<string, Processor>();
+  for (const processor of processors) {
+    const { type } = processor.definition;
+    if (map.has(type)) {
+      throw new JobsError("DUPLICATE_PROCESSOR", `Two processors were given for job type "${type}". Keep one.`, {
+        type,
+      });
+    }
+    map.set(type, processor);
+  }
+  return map;
+}
+
+function checkCount(option: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= 10_000) return value;
+  throw new JobsError("INVALID_OPTIONS", `${option} is ${value}. Give a whole number from 1 to 10000.`, {
+    option,
+    value,
+  });
+}
+
+function checkMs(option: string, value: number, least: number): number {
+  if (Number.isFinite(value) && value >= least) return value;
+  throw new JobsError("INVALID_OPTIONS", `${option} is ${value}. Give milliseconds from ${least}.`, { option, value });
+}
