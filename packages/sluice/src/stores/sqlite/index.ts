@@ -1,0 +1,70 @@
+/**
+ * Durable jobs in one SQLite file, next to the application's own tables. One machine, any number of processes.
+ */
+import { resolve } from "node:path";
+import { systemClock } from "../../clock.js";
+import type { Clock } from "../../clock.js";
+import { openDatabase, toStoreError } from "./engine.js";
+import type { Connection } from "./engine.js";
+import { FileBlobs } from "./file-blobs.js";
+import { SqliteStore } from "./sqlite-store.js";
+import { StoreThread } from "./store-thread.js";
+
+export type { Connection, SqlValue, Statement } from "./engine.js";
+export type { SqliteStore } from "./sqlite-store.js";
+
+/** What `enqueue(…, { tx })` and `transact` take and give. */
+export type SqliteTx = Connection;
+
+export interface SqliteOptions {
+  /** The database file. It and its folder are made when they are not there, for this user alone. */
+  readonly path: string;
+  readonly clock?: Clock;
+  /** Where large payloads go. Default: the path with "-blobs" behind it. */
+  readonly blobDir?: string;
+  /** For an application that keeps its own tables in the same file. */
+  readonly application?: {
+    /** Lets `setup` load extensions into the calling thread's connection. Default false. */
+    readonly allowExtension?: boolean;
+    /** Called once per `sqlite()`, after the store's own tables are there; loading extensions is forbidden again after it. */
+    readonly setup?: (connection: Connection & { loadExtension(path: string): void }) => void;
+  };
+  /** How often to look whether another process has written, in ms. Default 10; a look costs 2 µs. */
+  readonly pollMs?: number;
+}
+
+/**
+ * Opens the store and brings its schema up to date.
+ * @throws {JobsError} STORE_UNWRITABLE, STORE_CORRUPT, SQLITE_TOO_OLD, SCHEMA_TOO_NEW; STORE_UNAVAILABLE, safe to retry.
+ */
+export async function sqlite({
+  path: givenPath,
+  clock = systemClock,
+  blobDir,
+  application = {},
+  pollMs = 10,
+}: SqliteOptions): Promise<SqliteStore> {
+  const path = resolve(givenPath);
+  const { allowExtension = false, setup } = application;
+  const blobFolder = resolve(blobDir ?? `${path}-blobs`);
+  const connection = await openDatabase({ path, allowExtension });
+  try {
+    const store = await SqliteStore.open({
+      path,
+      clock,
+      connection,
+      blobs: new FileBlobs(blobFolder),
+      startThread: async (onHint) => {
+        if (allowExtension) connection.enableLoadExtension(true);
+        setup?.(connection);
+        if (allowExtension) connection.enableLoadExtension(false);
+        const sharedNow = clock.sharedNow ?? null;
+        return StoreThread.start({ path, blobDir: blobFolder, pollMs, sharedNow }, onHint);
+      },
+    });
+    return store;
+  } catch (error) {
+    connection.close();
+    throw toStoreError(error, path);
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * The schema, as numbered steps that only ever move forward. Our tables are called sluice_*: the application's may live beside them.
+ */
+import { JobsError } from "../../errors.js";
+import type { Connection } from "./engine.js";
+
+/**
+ * Brings the schema up to date. One transaction holds the write lock from the look at the version to the last step,
+ * so that a second process waits and then finds nothing to do.
+ * @throws {JobsError} SCHEMA_TOO_NEW; an error of the driver when the lock cannot be had.
+ */
+export function migrate(connection: Connection, { path, now }: { readonly path: string; readonly now: number }): void {
+  if (versionOf(connection, path) === migrations.length) return;
+
+  connection.exec("begin immediate");
+  try {
+    const version = versionOf(connection, path);
+    connection.exec(
+      "create table if not exists sluice_schema (version integer primary key, applied_at integer) strict",
+    );
+    migrations.slice(version).forEach((statements, index) => {
+      connection.exec(statements);
+      connection
+        .prepare("insert into sluice_schema (version, applied_at) values (?, ?)")
+        .run(version + index + 1, Math.trunc(now));
+    });
+    connection.exec("commit");
+  } catch (error) {
+    connection.exec("rollback");
+    throw error;
+  }
+}
+
+/** A table of our own: `pragma user_version` may be in use by the application. */
+function versionOf(connection: Connection, path: string): number {
+  const isNew =
+    connection.prepare("select 1 from sqlite_schema where type = 'table' and name = 'sluice_schema'").get() ===
+    undefined;
+  if (isNew) return 0;
+
+  const { version } = connection.prepare("select coalesce(max(version), 0) as version from sluice_schema").get() as {
+    version: number;
+  };
+  if (version <= migrations.length) return version;
+  throw new JobsError(
+    "SCHEMA_TOO_NEW",
+    `${path} has schema ${version}, and this version of Sluice knows up to ${migrations.length}. Update Sluice here, too.`,
+    { path, version, known: migrations.length },
+  );
+}
+
+/** Never change one that was released: add another. */
+const migrations: readonly string[] = [
+  `
+  -- The columns that every claim and settle looks at come first: SQLite decodes a row from the left.
+  create table sluice_jobs (
+    seq integer primary key,
+    id text not null unique,
+    type text not null,
+    state text not null,
+    priority integer not null,
+    rank integer not null,               -- µs at which it became pending; seq decides between equals
+    version integer not null,
+    epoch integer not null default 0,
+    attempt integer not null default 0,
+    max_attempts integer not null,
+    crashes integer not null default 0,
+    worker integer,                      -- sluice_workers.seq
+    held_key text,                       -- its unique key while it holds it; 'rerun:' || key while it waits behind the holder
+    run_at integer not null,
+    created_at integer not null,
+    started_at integer,
+    finished_at integer,
+    cancel_requested_at integer,
+    unique_key text,
+    unique_while text,
+    unique_until integer,                -- for a period: when the key expires
+    fail_reason text,
+    cancel_reason text,
+    progress_done real,
+    progress_total real,
+    error text,
+    blob text,
+    correlation text,
+    trace text,
+    output text,
+    payload text not null
+  ) strict;
+
+  create index sluice_jobs_ready on sluice_jobs (type, priority desc, rank) where state = 'pending';
+  create index sluice_jobs_due on sluice_jobs (type, run_at) where state in ('scheduled', 'retrying');
+  create index sluice_jobs_held on sluice_jobs (worker) where state = 'processing';
+  create index sluice_jobs_cancel on sluice_jobs (worker) where cancel_requested_at is not null;
+  create unique index sluice_jobs_key on sluice_jobs (held_key) where held_key is not null;
+  create index sluice_jobs_blocked on sluice_jobs (id) where state = 'blocked';
+  create index sluice_jobs_failed on sluice_jobs (type, id) where state = 'failed';
+  create index sluice_jobs_finished on sluice_jobs (finished_at) where state in ('completed', 'cancelled');
+
+  create table sluice_correlations (
+    name text not null,
+    value text not null,
+    id text not null,
+    primary key (name, value, id)
+  ) strict, without rowid;
+
+  -- Blobs whose job is gone or has another: the file is deleted after that is durable, then the row.
+  create table sluice_freed_blobs (
+    blob text primary key
+  ) strict, without rowid;
+
+  create table sluice_attempts (
+    job integer not null,
+    epoch integer not null,
+    attempt integer not null,
+    worker_id text not null,
+    started_at integer not null,
+    ended_at integer not null,
+    crashed integer not null,
+    error text not null,
+    primary key (job, epoch)
+  ) strict, without rowid;
+
+  create table sluice_steps (
+    seq integer primary key,
+    job integer not null,
+    name text not null,
+    output text,
+    unique (job, name)
+  ) strict;
+
+  create table sluice_lines (
+    seq integer primary key,
+    job integer not null,
+    at integer not null,
+    level text not null,
+    message text not null
+  ) strict;
+  create index sluice_lines_job on sluice_lines (job);
+
+  create table sluice_audit (
+    seq integer primary key,
+    at integer not null,
+    actor text not null,
+    action text not null,
+    job_id text not null,
+    job_type text not null,
+    state_before text not null,
+    state_after text not null,
+    payload_before text,
+    reason text
+  ) strict;
+  create index sluice_audit_job on sluice_audit (job_id);
+
+  -- What an append-only table means, said where it cannot be forgotten.
+  create trigger sluice_audit_no_update before update on sluice_audit
+  begin
+    select raise(abort, 'sluice_audit is append-only');
+  end;
+
+  create table sluice_counts (
+    type text not null,
+    state text not null,
+    n integer not null,
+    primary key (type, state)
+  ) strict, without rowid;
+
+  create table sluice_workers (
+    seq integer primary key autoincrement,
+    id text not null unique,
+    host text not null,
+    pid integer not null,
+    types text not null,
+    concurrency integer not null,
+    lease_ms integer not null,
+    started_at integer not null,
+    lease_expires_at integer not null,
+    is_lost integer not null default 0,
+    retired_at integer                   -- kept for the sake of the jobs that name it, no longer listed
+  ) strict;
+  `,
+];

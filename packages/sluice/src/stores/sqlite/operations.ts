@@ -1,0 +1,44 @@
+/**
+ * Every operation of the store thread under the name by which the calling thread asks for it.
+ */
+import type { NewJob } from "../../store.js";
+import { answerNothing, claim, hasClaimable } from "./claim.js";
+import { enqueue } from "./enqueue.js";
+import { amend, audit, prune } from "./operators.js";
+import { annotate, history, recall, remember } from "./progress.js";
+import { packEnqueued, packResults, unpackSettlements } from "./protocol.js";
+import type { PackedSettlements } from "./protocol.js";
+import { counts, get, list } from "./reading.js";
+import type { Session } from "./session.js";
+import { settle } from "./settle.js";
+import { findLost, hasExpired, heartbeat, lostJobs, retire, workers } from "./workers.js";
+
+/** Need the write lock; grouped into one transaction. */
+export const writes = {
+  enqueue: (session: Session, jobs: readonly NewJob[]) => packEnqueued(enqueue(session, jobs)),
+  claim,
+  settle: (session: Session, packed: PackedSettlements) => packResults(settle(session, unpackSettlements(packed))),
+  remember,
+  annotate,
+  heartbeat,
+  retire,
+  findLost,
+  amend,
+  prune,
+};
+
+/** Change nothing. */
+export const reads = { get, history, list, counts, workers, audit, recall };
+
+/**
+ * Writes that often have nothing to write: the answer for that case, or null when there is something to do.
+ * Found without the write lock, so that idle workers do not stand in the way of busy ones.
+ */
+export const shortcuts = {
+  claim: (session: Session, request: Parameters<typeof claim>[1]) =>
+    hasClaimable(session, request) ? null : answerNothing(session, request),
+  findLost: (session: Session, request: Parameters<typeof findLost>[1]) =>
+    hasExpired(session) ? null : lostJobs(session, request),
+};
+
+export type Operations = typeof writes & typeof reads;

@@ -1,0 +1,217 @@
+/**
+ * An operator's commands, each with its line in the audit, and retention.
+ */
+import type { JobId } from "../../job.js";
+import type { AmendAnswer, AuditQuery, AuditRecord, OperatorCommand } from "../../store.js";
+import { amendMove } from "../../transition.js";
+import { giveBackKey } from "./enqueue.js";
+import { page } from "./reading.js";
+import { findById, findByKey } from "./rows.js";
+import type { JobRow } from "./rows.js";
+import type { Session } from "./session.js";
+
+type AmendResult = AmendAnswer["results"][number];
+
+export function amend(session: Session, command: OperatorCommand): AmendAnswer {
+  const { target } = command;
+  if ("ids" in target) return { results: target.ids.map((id) => amendOne(session, id, command)), next: null };
+  const { rows, next } = page(session, target);
+  return { results: rows.map(({ id }) => amendOne(session, id, command)), next };
+}
+
+function amendOne(session: Session, id: JobId, command: OperatorCommand): AmendResult {
+  const row = findById(session, id);
+  if (row === undefined) return { id, outcome: "not_found", state: null };
+
+  const { now } = session;
+  const { state } = row;
+  const move = amendMove(command.action, state);
+  if (move === "wrong_state") return { id, outcome: move, state };
+
+  const isRevived = state === "failed" && typeof move === "object" && move.to === "pending";
+  if (isRevived && !startOver(session, row)) return { id, outcome: "key_taken", state };
+
+  if (command.action === "edit") session.sql(editJob).run(command.payload, command.version, row.seq);
+  if (move === "request_cancel") {
+    session.sql(requestCancel).run(now, command.reason, row.seq);
+    session.hintWork();
+  } else if (move !== "edit_in_place") {
+    if (move.to === "pending") session.sql(makePending).run(now, row.seq);
+    if (move.to === "cancelled") session.sql(makeCancelled).run(now, command.reason, row.seq);
+    session.moved(row.type, state, move.to);
+    if (move.to === "cancelled") leaveKey(session, row);
+  }
+
+  const stateAfter = typeof move === "object" ? move.to : state;
+  session
+    .sql(insertAudit)
+    .run(
+      now,
+      command.actor,
+      command.action,
+      id,
+      row.type,
+      state,
+      stateAfter,
+      command.action === "edit" ? row.payload : null,
+      command.reason,
+    );
+  return { id, outcome: move === "request_cancel" ? "requested" : "applied", state: stateAfter };
+}
+
+/** A fresh budget, and its key again; false when that belongs to another job by now. Epoch, steps and history stay. */
+function startOver(session: Session, row: JobRow): boolean {
+  if (row.unique_while === "active" && row.unique_key !== null && row.held_key === null) {
+    const holder = findByKey(session, row.unique_key);
+    if (holder !== undefined) {
+      if (holder.unique_while !== "period" || session.now < (holder.unique_until ?? 0)) return false;
+      session.sql(setKey).run(null, holder.seq);
+    }
+    session.sql(setKey).run(row.unique_key, row.seq);
+  }
+  session.sql(renewBudget).run(row.seq);
+  return true;
+}
+
+function leaveKey(session: Session, row: JobRow): void {
+  if (row.held_key === null) return;
+  if (row.state === "blocked") session.sql(setKey).run(null, row.seq);
+  else giveBackKey(session, { seq: row.seq, heldKey: row.held_key, holdWhile: row.unique_while });
+}
+
+export function audit(session: Session, { jobId, limit }: AuditQuery): readonly AuditRecord[] {
+  const rows = jobId === undefined ? session.sql(selectAudit).all(limit) : session.sql(selectAuditOf).all(jobId, limit);
+  return rows as AuditRecord[];
+}
+
+/** Blobs whose files may be deleted, before `prune` is told that they are. */
+export function freedBlobs(session: Session): readonly string[] {
+  return (session.sql(selectFreedBlobs).all() as { blob: string }[]).map(({ blob }) => blob);
+}
+
+/** Deletes completed and cancelled jobs that ended long ago, with all that belongs to them; workers that nobody names any more, too. */
+export function prune(
+  session: Session,
+  {
+    retentionMs,
+    limit,
+    deletedBlobs,
+  }: { readonly retentionMs: number; readonly limit: number; readonly deletedBlobs: readonly string[] },
+): { readonly pruned: number } {
+  for (const blob of deletedBlobs) session.sql(deleteFreedBlob).run(blob);
+  const endedBefore = Math.floor(session.now - retentionMs);
+  const old = session.sql(selectOld).all(endedBefore, session.now, limit) as OldRow[];
+  for (const { seq, id, type, state, blob, correlation } of old) {
+    session.sql(deleteJob).run(seq);
+    session.sql(deleteAttempts).run(seq);
+    session.sql(deleteSteps).run(seq);
+    session.sql(deleteLines).run(seq);
+    if (correlation !== null) {
+      for (const [name, value] of Object.entries(JSON.parse(correlation) as Record<string, string>)) {
+        session.sql(deleteCorrelation).run(name, value, id);
+      }
+    }
+    session.free(blob);
+    session.moved(type, state, null);
+  }
+  session.sql(deleteWorkers).run(endedBefore);
+  return { pruned: old.length };
+}
+
+interface OldRow {
+  readonly seq: number;
+  readonly id: string;
+  readonly type: string;
+  readonly state: "completed" | "cancelled";
+  readonly blob: string | null;
+  readonly correlation: string | null;
+}
+
+// Primary key.
+const editJob = `
+  update sluice_jobs
+  set payload = ?, version = ?
+  where seq = ?`;
+
+// Primary key.
+const requestCancel = `
+  update sluice_jobs
+  set cancel_requested_at = ?, cancel_reason = ?
+  where seq = ?`;
+
+// Primary key.
+const makePending = `
+  update sluice_jobs
+  set state = 'pending', run_at = ?1, rank = ?1 * 1000, finished_at = null
+  where seq = ?2`;
+
+// Primary key.
+const makeCancelled = `
+  update sluice_jobs
+  set state = 'cancelled', finished_at = ?, cancel_reason = ?
+  where seq = ?`;
+
+// Primary key, sluice_jobs_key.
+const setKey = `
+  update sluice_jobs
+  set held_key = ?
+  where seq = ?`;
+
+// Primary key.
+const renewBudget = `
+  update sluice_jobs
+  set attempt = 0, crashes = 0, error = null, fail_reason = null
+  where seq = ?`;
+
+// Primary key, sluice_audit_job.
+const insertAudit = `
+  insert into sluice_audit (at, actor, action, job_id, job_type, state_before, state_after, payload_before, reason)
+  values (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+// Primary key, backwards.
+const selectAudit = `
+  select at, actor, action, job_id as jobId, job_type as jobType, state_before as stateBefore, state_after as stateAfter,
+    payload_before as payloadBefore, reason
+  from sluice_audit
+  order by seq desc
+  limit ?`;
+
+// sluice_audit_job, backwards.
+const selectAuditOf = `
+  select at, actor, action, job_id as jobId, job_type as jobType, state_before as stateBefore, state_after as stateAfter,
+    payload_before as payloadBefore, reason
+  from sluice_audit
+  where job_id = ?
+  order by seq desc
+  limit ?`;
+
+// sluice_jobs_finished. A key that is still held for a period keeps its job.
+const selectOld = `
+  select seq, id, type, state, blob, correlation
+  from sluice_jobs
+  where state in ('completed', 'cancelled')
+    and finished_at < ?
+    and (held_key is null or unique_until <= ?)
+  order by finished_at
+  limit ?`;
+
+// Primary key. A bounded number at a time.
+const selectFreedBlobs = `
+  select blob
+  from sluice_freed_blobs
+  limit 1000`;
+
+// Primary keys and the indexes on job, in all six.
+const deleteFreedBlob = "delete from sluice_freed_blobs where blob = ?";
+const deleteJob = "delete from sluice_jobs where seq = ?";
+const deleteAttempts = "delete from sluice_attempts where job = ?";
+const deleteSteps = "delete from sluice_steps where job = ?";
+const deleteLines = "delete from sluice_lines where job = ?";
+const deleteCorrelation = "delete from sluice_correlations where name = ? and value = ? and id = ?";
+
+// Full scan: a row per worker process. A lost one stays long enough for its process to hear of it.
+const deleteWorkers = `
+  delete from sluice_workers
+  where (is_lost = 1 or retired_at is not null)
+    and max(lease_expires_at, coalesce(retired_at, 0)) < ?1 - 86400000
+    and not exists (select 1 from sluice_jobs where worker = sluice_workers.seq and state = 'processing')`;

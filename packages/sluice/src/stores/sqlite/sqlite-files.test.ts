@@ -1,0 +1,243 @@
+/**
+ * What is particular to a store that is a file: who may read it, what it refuses to open, and what is left of it after a kill.
+ */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, openSync, rmSync, statSync, writeFileSync, writeSync, closeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, test } from "vitest";
+import { aBeat, aClaim, aNewJob, completeOf, ManualClock } from "../../testing/index.js";
+import type { BeatAnswer } from "../../store.js";
+import { sqlite } from "./index.js";
+import type { SqliteOptions, SqliteStore } from "./index.js";
+
+let folder: string | undefined;
+const open: SqliteStore[] = [];
+
+async function openStore(options: Partial<SqliteOptions> = {}): Promise<SqliteStore> {
+  const store = await sqlite({ path: newPath(), ...options });
+  open.push(store);
+  return store;
+}
+
+function newPath(): string {
+  folder ??= mkdtempSync(join(tmpdir(), "sluice-files-"));
+  return join(folder, "jobs.db");
+}
+
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((store) => store.close()));
+  if (folder !== undefined) rmSync(folder, { recursive: true });
+  folder = undefined;
+});
+
+describe("the file", () => {
+  test("and those beside it are for their owner alone, in a folder that is made for them", async () => {
+    const path = join(newPath(), "..", "deep", "jobs.db");
+    const store = await openStore({ path });
+    await store.enqueue([aNewJob()]);
+
+    const modes = [path, `${path}-wal`, `${path}-shm`].map((file) => statSync(file).mode & 0o777);
+
+    expect(modes).toEqual([0o600, 0o600, 0o600]);
+    expect(statSync(join(path, "..")).mode & 0o777).toBe(0o700);
+  });
+
+  test("in a folder that cannot be written is refused", async () => {
+    writeFileSync(newPath(), "");
+    const path = join(newPath(), "jobs.db");
+
+    await expect(sqlite({ path })).rejects.toMatchObject({ code: "STORE_UNWRITABLE", details: { path } });
+  });
+
+  test("that is no database is refused", async () => {
+    const path = newPath();
+    writeFileSync(path, "Dear diary, ".repeat(1_000));
+
+    await expect(sqlite({ path })).rejects.toMatchObject({ code: "STORE_CORRUPT", details: { path } });
+  });
+
+  test("whose schema is damaged is refused", async () => {
+    const path = newPath();
+    await (await sqlite({ path })).close();
+    const file = openSync(path, "r+");
+    writeSync(file, Buffer.alloc(3_996, 0xff), 0, 3_996, 100);
+    closeSync(file);
+
+    await expect(sqlite({ path })).rejects.toMatchObject({ code: "STORE_CORRUPT", details: { path } });
+  });
+
+  test("of a newer version is refused", async () => {
+    const path = newPath();
+    const store = await sqlite({ path });
+    store.connection.exec("insert into sluice_schema (version, applied_at) values (999, 0)");
+    await store.close();
+
+    await expect(sqlite({ path })).rejects.toMatchObject({ code: "SCHEMA_TOO_NEW", details: { version: 999 } });
+  });
+
+  test("keeps the audit as it was written", async () => {
+    const store = await openStore();
+    const { id } = aNewJob();
+    await store.enqueue([aNewJob({ id })]);
+    await store.amend({ action: "cancel", target: { ids: [id] }, actor: "operator", reason: null });
+
+    expect(() => store.connection.exec("update sluice_audit set actor = 'somebody else'")).toThrow(/append-only/);
+  });
+});
+
+describe("processes", () => {
+  test("that open a new file at once all find it ready", { timeout: 60_000 }, async () => {
+    const path = newPath();
+    const children = Array.from({ length: 3 }, () => child("open", path));
+    await Promise.all(children.map((process) => once(process, "message")));
+
+    const answers = children.map((process) => once(process, "message"));
+    for (const process of children) process.send("go");
+
+    expect((await Promise.all(answers)).map(([results]) => results as unknown)).toEqual([[], [], []]);
+  });
+
+  test("killed in the middle of a transaction leave a sound file with what was committed", async () => {
+    const path = newPath();
+    const writer = child("write", path);
+    const [counted] = await once(writer, "message");
+    expect(counted).toEqual({ n: 1 });
+
+    writer.kill("SIGKILL");
+    await once(writer, "exit");
+
+    const store = await openStore({ path });
+    const { integrity_check } = store.connection.prepare("pragma integrity_check").get() as { integrity_check: string };
+    expect(integrity_check).toBe("ok");
+    expect((await store.counts()).map(({ type, counts }) => [type, counts.pending])).toEqual([["example", 1_000]]);
+  });
+
+  test("hear of each other's writes", async () => {
+    const path = newPath();
+    const [here, there] = [await openStore({ path }), await openStore({ path })];
+    const hint = new Promise((resolve) => here.subscribe(resolve));
+
+    await there.enqueue([aNewJob()]);
+
+    expect(await hint).toEqual({ work: true, ended: true });
+  });
+
+  test("wait for each other's transactions", async () => {
+    const path = newPath();
+    const [here, there] = [await openStore({ path }), await openStore({ path })];
+    here.connection.exec("begin immediate");
+    setTimeout(() => here.connection.exec("commit"), 300);
+
+    const [result] = await there.enqueue([aNewJob()]);
+
+    expect(result).toMatchObject({ outcome: "created" });
+  });
+});
+
+describe("leases", () => {
+  test("are kept by the store thread while the event loop is blocked", async () => {
+    const store = await openStore();
+    const beat = aBeat({ leaseMs: 400 });
+    await store.heartbeat(beat);
+    const drop = store.keepLease!({ beat, everyMs: 50, stuckAfterMs: 10_000, onBeat: () => undefined });
+
+    block(900);
+
+    expect((await store.findLost({ limit: 1 })).workers).toEqual([]);
+    drop();
+  });
+
+  test("run out when the event loop is stuck for longer than allowed", async () => {
+    const store = await openStore();
+    const beat = aBeat({ leaseMs: 200 });
+    await store.heartbeat(beat);
+    const drop = store.keepLease!({ beat, everyMs: 20, stuckAfterMs: 100, onBeat: () => undefined });
+
+    block(900);
+
+    expect((await store.findLost({ limit: 1 })).workers).toEqual([beat.workerId]);
+    drop();
+  });
+
+  test("that are kept report requested cancellations", async () => {
+    const store = await openStore();
+    const beat = aBeat();
+    await store.heartbeat(beat);
+    await store.enqueue([aNewJob()]);
+    const { jobs } = await store.claim(aClaim());
+    const { id, epoch } = jobs[0]!;
+    await store.amend({ action: "cancel", target: { ids: [id] }, actor: "operator", reason: null });
+
+    let drop = () => {};
+    const answer = await new Promise<BeatAnswer | Error>((resolve) => {
+      drop = store.keepLease!({ beat, everyMs: 10, stuckAfterMs: 10_000, onBeat: resolve });
+    });
+    drop();
+
+    expect(answer).toEqual({ lease: "held", cancels: [{ id, epoch }] });
+  });
+
+  test("are left to the test where the clock stands still", async () => {
+    const store = await openStore({ clock: new ManualClock() });
+
+    expect(store.keepLease).toBeUndefined();
+  });
+});
+
+describe("the application's connection", () => {
+  test("is set up after the store's own tables, and may load extensions only then", async () => {
+    let tables = 0;
+    const store = await openStore({
+      application: {
+        allowExtension: true,
+        setup: (connection) => {
+          const count = connection.prepare("select count(*) as n from sqlite_schema where name like 'sluice_%'");
+          tables = (count.get() as { n: number }).n;
+          connection.exec("create table if not exists lore (n integer)");
+        },
+      },
+    });
+
+    expect(tables).toBeGreaterThan(0);
+    expect(() => (store.connection as never as { loadExtension(path: string): void }).loadExtension("x")).toThrow();
+  });
+
+  test("refuses asynchronous work and keeps nothing of it", async () => {
+    const store = await openStore({ application: { setup: (db) => db.exec("create table lore (n integer)") } });
+    await store.heartbeat(aBeat());
+    await store.enqueue([aNewJob()]);
+    const { jobs } = await store.claim(aClaim());
+
+    const running = store.transact(
+      async (tx) => void tx.exec("insert into lore values (1)"),
+      () => ({ write: "settle", settlement: completeOf(jobs[0]!) }),
+    );
+
+    await expect(running).rejects.toMatchObject({ code: "TRANSACTION_NOT_SYNCHRONOUS" });
+    expect(store.connection.prepare("select count(*) as n from lore").get()).toEqual({ n: 0 });
+    expect((await store.counts())[0]?.counts.processing).toBe(1);
+  });
+
+  test("gives up on a lock that is never let go, and says so", { timeout: 30_000 }, async () => {
+    const path = newPath();
+    const [here, there] = [await openStore({ path }), await openStore({ path })];
+    here.connection.exec("begin immediate");
+
+    const sent = there.enqueue([aNewJob()]);
+
+    await expect(sent).rejects.toMatchObject({ code: "STORE_UNAVAILABLE", details: { path } });
+    here.connection.exec("rollback");
+  });
+});
+
+function child(order: "open" | "write", path: string) {
+  return fork(new URL("./process.test.worker.js", import.meta.url), [order, path]);
+}
+
+/** As a handler does that computes without end. */
+function block(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
