@@ -1,0 +1,83 @@
+/**
+ * An import as a resource: begun together with its job, and shown as the game master reads it.
+ */
+import type { Queue } from "sluice";
+import type { BlobRef } from "sluice";
+import type { Connection, SqliteStore } from "sluice/sqlite";
+import { v7 as uuidv7 } from "uuid";
+import { ingest } from "./jobs.js";
+import { addImport, type ImportPhase, type ImportRow } from "./library.js";
+
+/** The import and the job that reads it exist together, durably, or not at all (AC1). The job owns the blob. */
+export function beginImport(
+  { store, queue, now }: { store: SqliteStore; queue: Queue<Connection>; now: () => number },
+  { game, blob }: { game: string; blob: BlobRef },
+): string {
+  const db = store.connection;
+  const id = uuidv7();
+  db.exec("begin immediate");
+  try {
+    addImport(db, { id, game, bytes: blob.bytes, now: now() });
+    void queue.enqueue(ingest, { game, importId: id, blob: blob.id, bytes: blob.bytes }, { tx: db, blob: blob.id });
+    db.exec("commit");
+  } catch (error) {
+    db.exec("rollback");
+    throw error;
+  }
+  return id;
+}
+
+export interface ImportView {
+  readonly id: string;
+  readonly game: string;
+  readonly status: "processing" | "completed" | "failed" | "cancelled";
+  readonly state: ImportPhase;
+  readonly outcome: "complete" | "partial" | null;
+  readonly progress: {
+    readonly total: number;
+    /** Final once the body has been read. */
+    readonly isTotalFinal: boolean;
+    readonly done: number;
+    readonly succeeded: number;
+    readonly failed: number;
+    readonly skipped: number;
+    readonly bytes: { readonly total: number; readonly read: number };
+  };
+  readonly problem: string | null;
+  readonly createdAt: string;
+  readonly finishedAt: string | null;
+  readonly links: { readonly self: string; readonly failures: string };
+}
+
+export function importView(row: ImportRow): ImportView {
+  const self = `/v1/games/${row.game}/imports/${row.id}`;
+  const { total, succeeded, failed, skipped } = row;
+  return {
+    id: row.id,
+    game: row.game,
+    status: statuses[row.phase],
+    state: row.phase,
+    outcome: row.phase === "done" ? (failed === 0 ? "complete" : "partial") : null,
+    progress: {
+      total,
+      isTotalFinal: row.phase !== "reading",
+      done: succeeded + failed + skipped,
+      succeeded,
+      failed,
+      skipped,
+      bytes: { total: row.bytes, read: row.read_bytes },
+    },
+    problem: row.problem,
+    createdAt: new Date(row.created_at).toISOString(),
+    finishedAt: row.finished_at === null ? null : new Date(row.finished_at).toISOString(),
+    links: { self, failures: `${self}/failures` },
+  };
+}
+
+const statuses = {
+  reading: "processing",
+  indexing: "processing",
+  done: "completed",
+  failed: "failed",
+  cancelled: "cancelled",
+} as const satisfies Record<ImportPhase, ImportView["status"]>;

@@ -1,0 +1,164 @@
+/**
+ * The HTTP face of the canon: translates requests into library calls and jobs, and rows into answers. Rules about jobs are
+ * in sluice, rules about objects in object.ts and library.ts.
+ */
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply } from "fastify";
+import type { Queue } from "sluice";
+import type { Connection, SqliteStore } from "sluice/sqlite";
+import { v7 as uuidv7 } from "uuid";
+import { z } from "zod";
+import type { Embedder } from "./embedding/embedder.js";
+import { beginImport, importView } from "./imports.js";
+import { findImport, findObject, listFailures, listImports } from "./library.js";
+import { parseObject, publicView } from "./object.js";
+import { search } from "./search/search.js";
+
+export interface ServiceDeps {
+  readonly store: SqliteStore;
+  readonly queue: Queue<Connection>;
+  readonly embedder: Embedder;
+  readonly now: () => number;
+  readonly logger: FastifyBaseLogger;
+}
+
+/** Larger bodies are refused while they stream in. */
+const maxImportBytes = 4 * 1024 ** 3;
+
+const game = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "takes 1 to 64 letters, digits, '-' or '_'");
+const Game = z.object({ game });
+const GameAndId = z.object({ game, id: z.string().min(1).max(200) });
+const Role = z.enum(["gm", "player"]).default("gm");
+const SearchQuery = z.strictObject({
+  q: z.string().trim().min(1, "is empty; say what you are looking for").max(1_000),
+  as: Role,
+  limit: z.coerce.number().int().min(1).max(50).default(10),
+});
+const FailuresQuery = z.strictObject({
+  after: z.coerce.number().int().default(-1),
+  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+});
+const ObjectQuery = z.strictObject({ as: Role });
+
+export function buildService({ store, queue, embedder, now, logger }: ServiceDeps): FastifyInstance {
+  const app = Fastify({ loggerInstance: logger, genReqId: () => uuidv7() });
+  // Bodies are streamed by the routes that want them, whatever they call themselves; nothing is buffered here.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
+
+  app.setErrorHandler((error, request, reply) => {
+    const refused = error instanceof z.ZodError ? 422 : statusOf(error);
+    if (refused < 500) return problem(reply, refused, titleOf(error));
+    request.log.error({ err: error }, "request failed");
+    return problem(reply, refused, "The service could not answer. Nothing was lost; try again.");
+  });
+  app.setNotFoundHandler((_request, reply) => problem(reply, 404, "There is nothing at this address."));
+  app.addHook("onSend", async (request, reply) => void reply.header("x-request-id", request.id));
+
+  app.get("/livez", async () => ({ status: "ok" }));
+
+  app.post("/v1/games/:game/imports", async (request, reply) => {
+    const { game } = Game.parse(request.params);
+    if (request.headers["content-encoding"]) {
+      return problem(reply, 415, "Compressed bodies are not taken. Send the file as it is.");
+    }
+    const body = request.body as AsyncIterable<Uint8Array> | undefined;
+    const blob = await store.blobs.put(limited(body ?? noBytes()));
+    if (blob.bytes === 0) {
+      await store.blobs.remove([blob.id]);
+      return problem(
+        reply,
+        422,
+        'The body is empty. Send a JSON array, { "objects": [...] }, or one JSON object per line.',
+      );
+    }
+    const id = beginImport({ store, queue, now }, { game, blob });
+    const location = `/v1/games/${game}/imports/${id}`;
+    return reply
+      .code(202)
+      .header("location", location)
+      .header("retry-after", "1")
+      .send(importView(findImport(store.connection, game, id)!));
+  });
+
+  app.get("/v1/games/:game/imports", async (request) => {
+    const { game } = Game.parse(request.params);
+    return { imports: listImports(store.connection, game).map(importView) };
+  });
+
+  app.get("/v1/games/:game/imports/:id", async (request, reply) => {
+    const { game, id } = GameAndId.parse(request.params);
+    const row = findImport(store.connection, game, id);
+    if (!row) return problem(reply, 404, `There is no import ${id} in game ${game}.`);
+    if (row.finished_at === null) void reply.header("retry-after", "1");
+    return importView(row);
+  });
+
+  app.get("/v1/games/:game/imports/:id/failures", async (request, reply) => {
+    const { game, id } = GameAndId.parse(request.params);
+    const { after, limit } = FailuresQuery.parse(request.query);
+    if (!findImport(store.connection, game, id))
+      return problem(reply, 404, `There is no import ${id} in game ${game}.`);
+    const failures = listFailures(store.connection, id, { after, limit });
+    return { failures, next: failures.length === limit ? failures.at(-1)!.index : null };
+  });
+
+  app.get("/v1/games/:game/objects/:id", async (request, reply) => {
+    const { game, id } = GameAndId.parse(request.params);
+    const { as } = ObjectQuery.parse(request.query);
+    const row = findObject(store.connection, game, id);
+    if (!row) return problem(reply, 404, `There is no object ${id} in game ${game}.`);
+    const parsed = parseObject(JSON.parse(row.body));
+    return as === "gm" || !parsed.ok ? { ...(JSON.parse(row.body) as object), id } : publicView(parsed.object);
+  });
+
+  app.get("/v1/games/:game/search", async (request) => {
+    const { game } = Game.parse(request.params);
+    const { q, as, limit } = SearchQuery.parse(request.query);
+    const [vector] = await embedder.embed([q], { urgent: true });
+    return { hits: search(store.connection, { game, query: q, vector: vector!, limit, as }) };
+  });
+
+  return app;
+}
+
+/** RFC 9457. */
+function problem(reply: FastifyReply, status: number, detail: string): FastifyReply {
+  return reply
+    .code(status)
+    .type("application/problem+json")
+    .send({ type: "about:blank", title: titles[status] ?? "Error", status, detail, requestId: reply.request.id });
+}
+
+const titles: Readonly<Record<number, string>> = {
+  404: "Not Found",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  422: "Unprocessable Content",
+  500: "Internal Server Error",
+};
+
+class BodyTooLarge extends Error {
+  readonly statusCode = 413;
+}
+
+function statusOf(error: unknown): number {
+  const status = (error as { statusCode?: unknown }).statusCode;
+  return typeof status === "number" && status >= 400 ? status : 500;
+}
+
+function titleOf(error: unknown): string {
+  if (!(error instanceof z.ZodError)) return error instanceof Error ? error.message : "The request could not be read.";
+  return error.issues.map((issue) => `${issue.path.join(".") || "request"}: ${issue.message}`).join("; ");
+}
+
+async function* limited(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of source) {
+    bytes += chunk.byteLength;
+    if (bytes > maxImportBytes)
+      throw new BodyTooLarge(`The body is larger than ${maxImportBytes} bytes. Send it in parts.`);
+    yield chunk;
+  }
+}
+
+async function* noBytes(): AsyncGenerator<Uint8Array> {}
