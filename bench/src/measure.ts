@@ -1,0 +1,56 @@
+/**
+ * How the benchmarks look: latencies of concurrent callers, event-loop delay, quantiles. The same shape as ../shared/ceiling.
+ */
+import { monitorEventLoopDelay } from "node:perf_hooks";
+
+export interface Latencies {
+  readonly perSecond: number;
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+  /** Event-loop delay, ms. */
+  readonly loopP95: number;
+}
+
+/** `callers` loops call `run` one after another for `seconds`. */
+export async function measureCallers(
+  run: () => Promise<unknown>,
+  callers: number,
+  seconds: number,
+): Promise<Latencies> {
+  const latencies: number[] = [];
+  const loop = monitorEventLoopDelay({ resolution: 1 });
+  const startedAt = performance.now();
+  const end = startedAt + seconds * 1_000;
+  loop.enable();
+  await Promise.all(
+    Array.from({ length: callers }, async () => {
+      while (performance.now() < end) {
+        const at = performance.now();
+        await run();
+        latencies.push(performance.now() - at);
+      }
+    }),
+  );
+  loop.disable();
+  const elapsed = (performance.now() - startedAt) / 1_000;
+  latencies.sort((a, b) => a - b);
+  const at = (q: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))] ?? NaN;
+  return {
+    perSecond: Math.round(latencies.length / elapsed),
+    p50: at(0.5),
+    p95: at(0.95),
+    p99: at(0.99),
+    loopP95: loop.percentile(95) / 1e6,
+  };
+}
+
+export async function measureLoop<T>(run: () => Promise<T>): Promise<{ value: T; seconds: number; loopP95: number }> {
+  const loop = monitorEventLoopDelay({ resolution: 1 });
+  loop.enable();
+  const startedAt = performance.now();
+  const value = await run();
+  const seconds = (performance.now() - startedAt) / 1_000;
+  loop.disable();
+  return { value, seconds, loopP95: loop.percentile(95) / 1e6 };
+}
