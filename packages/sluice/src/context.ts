@@ -2,9 +2,10 @@
  * What a handler holds while it runs: its signal, its place in the job's life, and the four tools against doing work twice.
  * Every write goes through the hold; once the hold is lost, every tool refuses with LEASE_LOST.
  */
+import { subjectOf } from "./announce.js";
 import type { Clock } from "./clock.js";
 import { toNewJob, type EnqueueOptions, type JobDefinition } from "./definition.js";
-import type { Events, JobSubject } from "./events.js";
+import type { Events } from "./events.js";
 import { JobsError } from "./errors.js";
 import type { Hold, JobId, Progress } from "./job.js";
 import type { ClaimedJob, LogLine, NewJob, Settlement, Store } from "./store.js";
@@ -45,6 +46,8 @@ export interface ContextOwner {
 
 export type ContextLog = Readonly<Record<LogLine["level"], (message: string) => void>>;
 
+const nothing: Promise<unknown> = Promise.resolve();
+
 /** Progress and log lines are written at most this often; the last ones always before the job settles. */
 const annotateEveryMs = 250;
 
@@ -62,6 +65,7 @@ export class Context {
   #progress: Progress | null = null;
   #lines: LogLine[] = [];
   #cancelAnnotateTimer: (() => void) | null = null;
+  #annotating: Promise<unknown> = nothing;
 
   /** @internal */
   constructor(job: ClaimedJob, deps: ContextDeps, owner: ContextOwner) {
@@ -159,7 +163,8 @@ export class Context {
 
   /**
    * Your writes and the job's completion commit together, or not at all; `work`'s result becomes the job's output. The
-   * handler should return right after: nothing it does later can change the job. On SQLite `work` must be synchronous.
+   * handler should return right after: nothing it does later can change the job. The result schema of the type is not applied:
+   * a transaction has no second thoughts. On SQLite `work` must be synchronous.
    * @throws {JobsError} LEASE_LOST, TRANSACTIONS_UNSUPPORTED, TRANSACTION_NOT_SYNCHRONOUS; and what `work` throws.
    */
   async transaction<T, Tx>(work: (tx: Tx) => T): Promise<Awaited<T>> {
@@ -175,8 +180,8 @@ export class Context {
   }
 
   /**
-   * Enqueues a child when, and only when, this job completes: in the same transaction. With `tx`, inside that transaction
-   * instead, whatever becomes of this job.
+   * Enqueues a child when, and only when, this job completes: in the same transaction. Use `queue.enqueue(…, { tx })` in a
+   * `transactionStep` for jobs that must exist whatever becomes of this one.
    */
   async enqueue<Input, Payload>(
     definition: JobDefinition<Input, Payload>,
@@ -222,11 +227,13 @@ export class Context {
   async flushNotes(): Promise<void> {
     this.#cancelAnnotateTimer?.();
     this.#cancelAnnotateTimer = null;
-    if (this.#progress === null && this.#lines.length === 0) return;
+    if (this.#progress === null && this.#lines.length === 0) return void (await this.#annotating);
     const note = { hold: this.#hold, progress: this.#progress, lines: this.#lines };
     this.#progress = null;
     this.#lines = [];
-    await this.#deps.store.annotate([note]);
+    // In order, so that the last progress is the one that stays; and whoever settles waits for all of it.
+    this.#annotating = this.#annotating.catch(() => undefined).then(() => this.#deps.store.annotate([note]));
+    await this.#annotating;
   }
 
   // ── helpers ───────────────────────────────────────────────────────────────
@@ -295,11 +302,6 @@ export class Context {
       );
     });
   }
-}
-
-/** The part of a job that events may name. */
-export function subjectOf(job: Pick<ClaimedJob, "id" | "type" | "correlation">): JobSubject {
-  return { id: job.id, type: job.type, correlation: job.correlation };
 }
 
 /** JSON text for a result; null for undefined. */

@@ -90,8 +90,10 @@ export class Lease {
   async #ask(): Promise<void> {
     const { clock, leaseMs, store, onTrouble } = this.#options;
     this.#isAsking = true;
+    // The lease counts from when the store renewed it: not later than the answer, perhaps as early as the question.
+    const askedAt = clock.now();
     try {
-      this.#heard(await store.heartbeat(this.#beat));
+      this.#heard(await store.heartbeat(this.#beat), askedAt);
     } catch (error) {
       onTrouble("renewing the lease", error);
       if (clock.now() - this.#heldAt >= leaseMs) this.#lose();
@@ -99,10 +101,10 @@ export class Lease {
     this.#isAsking = false;
   }
 
-  #heard(answer: BeatAnswer): void {
+  #heard(answer: BeatAnswer, renewedAt = this.#options.clock.now()): void {
     if (this.#isOver) return;
     if (answer.lease === "lost") return this.#lose();
-    this.#heldAt = this.#options.clock.now();
+    this.#heldAt = Math.max(this.#heldAt, renewedAt);
     if (answer.cancels.length > 0) this.#options.onCancels(answer.cancels);
   }
 

@@ -4,7 +4,7 @@
  */
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
-import { subjectOf } from "./context.js";
+import { subjectOf } from "./announce.js";
 import { toNewJob, type EnqueueOptions, type JobDefinition } from "./definition.js";
 import { JobsError } from "./errors.js";
 import { Events } from "./events.js";
@@ -217,7 +217,7 @@ export class Queue<Tx = never> {
    * @throws {JobsError} WAIT_TIMEOUT, JOB_NOT_FOUND
    */
   async waitFor<Result = unknown>(
-    job: JobId | { readonly id: JobId },
+    job: JobId | Job<unknown, Result> | { readonly id: JobId },
     { timeoutMs = 30_000 }: { timeoutMs?: number } = {},
   ): Promise<Job<unknown, Result> & { state: "completed" | "failed" | "cancelled" }> {
     const id = typeof job === "string" ? job : job.id;

@@ -272,8 +272,14 @@ export interface WorkerRecord extends WorkerBeat {
 }
 
 export interface LostAnswer {
+  /** Those that this call declared lost. */
   readonly workers: readonly string[];
-  readonly jobs: readonly ClaimedJob[];
+  readonly jobs: readonly LostJob[];
+}
+
+export interface LostJob extends ClaimedJob {
+  /** Whose attempt was lost. */
+  readonly workerId: string;
 }
 
 // ── operators ───────────────────────────────────────────────────────────────

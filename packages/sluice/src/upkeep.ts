@@ -2,6 +2,7 @@
  * What any process may do for all: bring back the jobs of lost workers, and delete what retention no longer wants.
  * Idempotent: two processes doing it at once do no harm, because every settlement is fenced.
  */
+import { announceSettled } from "./announce.js";
 import { exponential, type RetryPolicy } from "./backoff.js";
 import type { Clock } from "./clock.js";
 import type { Events } from "./events.js";
@@ -63,18 +64,26 @@ export class Upkeep {
 
   /** Decides about every job whose worker's lease ran out, as about any other attempt that ended. */
   async rescue(): Promise<number> {
-    const { store, events, random, retryOf } = this.#options;
+    const { store, clock, events, random, retryOf } = this.#options;
     let rescued = 0;
     for (;;) {
       const { workers, jobs } = await store.findLost({ limit: rescueLimit });
       if (jobs.length === 0) return rescued;
-      const results = await store.settle(
-        jobs.map((job) => decide(job, { kind: "lost" }, { retry: retryOf(job.type) ?? unknownTypeRetry, random })),
+      const settlements = jobs.map((job) =>
+        decide(job, { kind: "lost" }, { retry: retryOf(job.type) ?? unknownTypeRetry, random }),
       );
+      const results = await store.settle(settlements);
       // The others were settled meanwhile: by another rescuer, or by the worker itself, late but still holding.
       const applied = results.filter((result) => result !== "lease_lost").length;
       rescued += applied;
-      if (applied > 0) events.emit("worker.rescued", { workerIds: workers, jobs: applied });
+      if (applied === 0) continue;
+      events.emit("worker.rescued", { workerIds: workers, jobs: applied });
+      jobs.forEach((job, index) => {
+        const result = results[index]!;
+        if (result === "lease_lost") return;
+        const runMs = Math.max(0, clock.now() - job.startedAt);
+        announceSettled(events, { job, workerId: job.workerId }, { settlement: settlements[index]!, result, runMs });
+      });
     }
   }
 }

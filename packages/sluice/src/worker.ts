@@ -2,11 +2,11 @@
  * The loop: claim → attempt → settle. Owns the slots, the prefetched jobs and the lease; policy is in settlement.ts,
  * running one handler is in attempt.ts.
  */
+import { about, announceSettled } from "./announce.js";
 import { Attempt, type AttemptDeps, type SettledElsewhere } from "./attempt.js";
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
-import { subjectOf } from "./context.js";
-import { assertNever, JobsError } from "./errors.js";
+import { JobsError } from "./errors.js";
 import { Events } from "./events.js";
 import { idSource } from "./ids.js";
 import type { Hold, JobId } from "./job.js";
@@ -145,7 +145,12 @@ export class Worker<Tx = never> {
       });
     }
     this.#state = "running";
-    await (this.#starting = this.#register());
+    try {
+      await (this.#starting = this.#register());
+    } catch (error) {
+      if (this.#state === "running") this.#state = "new";
+      throw error;
+    }
     if (this.#state !== "running") return;
     this.#unsubscribe = this.#store.subscribe((hint) => {
       if (hint.work) this.#wake();
@@ -343,6 +348,8 @@ export class Worker<Tx = never> {
     if (this.#state !== "running" || this.#lease?.workerId !== request.workerId) {
       this.#releasePrefetched();
       this.#tellWhenQuiet();
+      // Under another id by now: what woke the worker meanwhile found it claiming.
+      this.#pumpSoon();
       return;
     }
     this.#cancel(answer.cancels);
@@ -408,7 +415,7 @@ export class Worker<Tx = never> {
     this.#pace.attemptTook(job.type, runMs);
     switch (outcome.kind) {
       case "committed":
-        this.#completed(held, runMs);
+        this.#settled(held, committed(job), "applied", runMs);
         break;
       case "lease_lost":
         this.events.emit("job.leaseLost", about(held));
@@ -452,41 +459,21 @@ export class Worker<Tx = never> {
     });
   }
 
-  /** Tells the hooks and subscribers what is now durable. */
+  /** Tells the subscribers and hooks what is now durable. */
   #settled(held: HeldJob, settlement: Settlement, result: SettleResult, runMs: number): void {
+    announceSettled(this.events, held, { settlement, result, runMs });
     const { attempt } = held;
-    if (result === "lease_lost") return this.events.emit("job.leaseLost", about(held));
-    if (result === "cancelled") return this.events.emit("job.cancelled", { ...about(held), reason: "requested" });
-    switch (settlement.kind) {
-      case "complete":
-        return this.#completed(held, runMs);
-      case "retry": {
-        const { error, delayMs } = settlement;
-        this.events.emit("job.retried", { ...about(held), runMs, error, delayMs });
-        if (!attempt?.inHand) return;
-        return this.#hook("onRetry", () => attempt.processor.onRetry?.(attempt.inHand!, { error, delayMs }));
-      }
-      case "fail": {
-        const { error, reason } = settlement;
-        this.events.emit("job.failed", { ...about(held), runMs, error, reason });
-        if (!attempt?.inHand) return;
-        return this.#hook("onFailure", () => attempt.processor.onFailure?.(attempt.inHand!, { error, reason }));
-      }
-      case "snooze":
-        return this.events.emit("job.snoozed", { ...about(held), delayMs: settlement.delayMs });
-      case "cancel":
-        return this.events.emit("job.cancelled", { ...about(held), reason: settlement.reason });
-      case "release":
-        return this.events.emit("job.released", about(held));
-      default:
-        return assertNever(settlement);
+    if (result !== "applied" || !attempt?.inHand) return;
+    const { processor, inHand } = attempt;
+    if (settlement.kind === "complete") {
+      if (processor.onSuccess) this.#hook("onSuccess", () => processor.onSuccess!(inHand));
+    } else if (settlement.kind === "retry") {
+      const { error, delayMs } = settlement;
+      this.#hook("onRetry", () => processor.onRetry?.(inHand, { error, delayMs }));
+    } else if (settlement.kind === "fail") {
+      const { error, reason } = settlement;
+      this.#hook("onFailure", () => processor.onFailure?.(inHand, { error, reason }));
     }
-  }
-
-  #completed(held: HeldJob, runMs: number): void {
-    if (this.events.hasListener("job.completed")) this.events.emit("job.completed", { ...about(held), runMs });
-    const { attempt } = held;
-    if (attempt?.processor.onSuccess) this.#hook("onSuccess", () => attempt.processor.onSuccess!(attempt.inHand!));
   }
 
   // ── helpers ───────────────────────────────────────────────────────────────
@@ -527,9 +514,9 @@ export class Worker<Tx = never> {
   }
 }
 
-/** How events name an attempt. */
-function about({ job, workerId }: Pick<HeldJob, "job" | "workerId">) {
-  return { job: subjectOf(job), attempt: job.attempt, workerId };
+/** What the handler's own transaction has settled already. */
+function committed({ id, epoch }: ClaimedJob): Settlement {
+  return { hold: { id, epoch }, kind: "complete", output: null, children: [] };
 }
 
 /** The store gave less than asked for, and not because a limit of ours cut it short. */

@@ -23,6 +23,7 @@ export {
   retryOf,
   snoozeOf,
 } from "./builders.js";
+export { describeLife } from "./conformance/life.js";
 export { describeStore } from "./conformance/index.js";
 export type { ConformanceTarget } from "./conformance/index.js";
 export type { ApplicationTable, OpenedStore } from "./conformance/scene.js";

@@ -318,7 +318,7 @@ export class MemoryStore implements Store {
     const jobs = this.#select(({ job }) => job.state === "processing" && this.#workers.isLost(job.workerId))
       .sort((a, b) => (a.job.startedAt ?? 0) - (b.job.startedAt ?? 0) || a.insertion - b.insertion)
       .slice(0, limit)
-      .map(toClaimed);
+      .map((row) => ({ ...toClaimed(row), workerId: row.job.workerId ?? "" }));
     return { workers, jobs };
   }
 

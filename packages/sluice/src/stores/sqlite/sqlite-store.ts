@@ -208,8 +208,8 @@ export class SqliteStore implements Store<Connection> {
   }
 
   async findLost(request: { readonly limit: number }): Promise<LostAnswer> {
-    const { workers, jobs } = await this.#call((thread) => thread.call("findLost", request));
-    return { workers, jobs: unpackClaimed(jobs) };
+    const { workers, jobs, workerIds } = await this.#call((thread) => thread.call("findLost", request));
+    return { workers, jobs: unpackClaimed(jobs).map((job, index) => ({ ...job, workerId: workerIds[index]! })) };
   }
 
   amend(command: OperatorCommand) {

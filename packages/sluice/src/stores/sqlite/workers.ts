@@ -32,6 +32,8 @@ export function retire(session: Session, workerId: string): void {
 /** The lost workers' jobs are packed as those of a claim are; see `unpackClaimed`. */
 export interface PackedLost extends Omit<LostAnswer, "jobs"> {
   readonly jobs: string;
+  /** Of each job, in their order. */
+  readonly workerIds: readonly string[];
 }
 
 export function findLost(session: Session, { limit }: { readonly limit: number }): PackedLost {
@@ -46,8 +48,9 @@ export function hasExpired(session: Session): boolean {
 
 /** Reads only. */
 export function lostJobs(session: Session, { limit }: { readonly limit: number }): PackedLost {
-  const jobs = session.sql(selectLostJobs).all(limit) as { job: string }[];
-  return { workers: [], jobs: `[${jobs.map(({ job }) => job).join(",")}]` };
+  const rows = session.sql(selectLostJobs).all(limit) as { job: string; worker_id: string }[];
+  const jobs = `[${rows.map(({ job }) => job).join(",")}]`;
+  return { workers: [], jobs, workerIds: rows.map((row) => row.worker_id) };
 }
 
 export function workers(session: Session): readonly WorkerRecord[] {
@@ -137,7 +140,8 @@ const loseExpired = `
 
 // Full scan of workers, then sluice_jobs_held.
 const selectLostJobs = `
-  select ${claimedColumns} as job
+  select ${claimedColumns} as job,
+    (select sluice_workers.id from sluice_workers where sluice_workers.seq = sluice_jobs.worker) as worker_id
   from sluice_jobs
   where state = 'processing'
     and worker in (select seq from sluice_workers where is_lost = 1)

@@ -167,7 +167,7 @@ function jobsOfLostWorkers(test: TestCase): void {
     const { workers, jobs } = await scene.store.findLost({ limit: 10 });
 
     assert.deepEqual(workers, [doomed]);
-    assert.deepEqual(jobs, [held]);
+    assert.deepEqual(jobs, [{ ...held, workerId: doomed }]);
   });
 
   test("finding lost jobs changes none", async (scene) => {
@@ -187,7 +187,7 @@ function jobsOfLostWorkers(test: TestCase): void {
     await scene.apply(retryOf(held, { hasCrashed: true }));
     const settled = await scene.store.findLost({ limit: 10 });
 
-    assert.deepEqual([again.jobs, settled.jobs], [[held], []]);
+    assert.deepEqual([again.jobs, settled.jobs], [[{ ...held, workerId: doomed }], []]);
   });
 
   test("lost jobs come oldest first, up to the limit", async (scene) => {
@@ -202,7 +202,10 @@ function jobsOfLostWorkers(test: TestCase): void {
 
     const { jobs } = await scene.store.findLost({ limit: 2 });
 
-    assert.deepEqual(jobs, held.slice(0, 2));
+    assert.deepEqual(
+      jobs,
+      held.slice(0, 2).map((job) => ({ ...job, workerId: doomed })),
+    );
   });
 
   test("jobs of living workers and jobs that have ended are not found", async (scene) => {
