@@ -6,7 +6,7 @@
 /** Handlers slower than this gain nothing from prefetch: a round trip is lost in their own time. */
 const slowMs = 20;
 /** Beyond this, a larger claim no longer raises throughput (measured in bench/), and a crash charges more jobs. */
-const maxPrefetch = 200;
+const maxPrefetch = 300;
 /** A type is taken for slow until this many of its attempts have been seen. */
 const minSamples = 20;
 /** Weight of the newest sample in the moving averages. */
