@@ -32,7 +32,7 @@ export interface Database extends Connection {
 }
 
 /** Longest wait for another process's transaction before STORE_UNAVAILABLE. Less than a worker's lease of 15 s. */
-export const busyLimitMs = 8_000;
+const busyLimitMs = 8_000;
 
 /**
  * Opens the file, which is made if it is not there, readable by its owner alone.
@@ -65,7 +65,7 @@ export function refuseOldSqlite(connection: Connection): void {
   );
 }
 
-export function isBusy(error: unknown): boolean {
+function isBusy(error: unknown): boolean {
   const result = resultCode(error);
   return result === sqlite.busy || result === sqlite.locked;
 }

@@ -136,7 +136,7 @@ export function unpackClaimed(json: string): readonly ClaimedJob[] {
   }));
 }
 
-export function parsed<T>(json: string | null): T | null {
+function parsed<T>(json: string | null): T | null {
   return json === null ? null : (JSON.parse(json) as T);
 }
 

@@ -46,6 +46,14 @@ export interface SqliteParts {
   readonly startThread: (onHint: (hint: WakeHint) => void) => Promise<StoreThread>;
 }
 
+/** How a transaction ends; `effects` null: nothing is to be committed. */
+interface Ending<R> {
+  readonly result: R;
+  readonly effects: Effects | null;
+}
+
+const noEffects: Effects = { hint: { work: false, ended: false }, freedBlobs: [] };
+
 /** A store in one SQLite file. Several processes on one machine may share it. */
 export class SqliteStore implements Store<Connection> {
   readonly name = "sqlite";
@@ -124,8 +132,24 @@ export class SqliteStore implements Store<Connection> {
     work: (tx: Connection) => T,
     outcome: (value: Awaited<T>) => FencedWrite,
   ): Promise<TransactResult<Awaited<T>>> {
+    return this.#whenFree(() => {
+      const value = synchronous(work(this.#database));
+      return this.#writeFenced(outcome(value), value);
+    });
+  }
+
+  /**
+   * A transaction of the application's own, on the calling thread's connection: waits its turn, runs `work`, commits. What
+   * `work` throws rolls back and rejects. `work` must be synchronous. Enqueue inside it with `{ tx }`.
+   * @throws {JobsError} TRANSACTION_NOT_SYNCHRONOUS, STORE_UNAVAILABLE
+   */
+  async write<T>(work: (tx: Connection) => T): Promise<Awaited<T>> {
+    return this.#whenFree(() => ({ result: synchronous(work(this.#database)), effects: noEffects }));
+  }
+
+  async #whenFree<R>(run: () => Ending<R>): Promise<R> {
     this.#open();
-    const running = retryBusyAsync(this.#path, () => this.#transactNow(work, outcome));
+    const running = retryBusyAsync(this.#path, () => this.#transactNow(run));
     this.#transactions.add(running);
     try {
       return (await running)();
@@ -134,38 +158,28 @@ export class SqliteStore implements Store<Connection> {
     }
   }
 
-  /** Answers with the result as a function, so that only the wait for the lock is ever repeated, not `work`. */
-  #transactNow<T>(
-    work: (tx: Connection) => T,
-    outcome: (value: Awaited<T>) => FencedWrite,
-  ): () => TransactResult<Awaited<T>> {
+  /** Answers with the result as a function, so that only the wait for the lock is ever repeated, not the work. */
+  #transactNow<R>(run: () => Ending<R>): () => R {
     this.#database.exec("begin immediate");
-    const uncommitted: Effects[] = (this.#uncommitted = []);
+    this.#uncommitted = [];
     try {
-      const value = synchronous(work(this.#database));
-      const { result, effects } = this.#writeFenced(outcome(value), value);
+      const { result, effects } = run();
       if (effects === null) {
         this.#database.exec("rollback");
         return () => result;
       }
       this.#database.exec("commit");
-      this.#afterCommit([...uncommitted, effects]);
+      this.#afterCommit([...this.#uncommitted, effects]);
       return () => result;
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec("rollback");
       return () => {
         throw toStoreError(error, this.#path);
       };
-    } finally {
-      this.#uncommitted = null;
     }
   }
 
-  /** `effects` null: nothing is to be committed. */
-  #writeFenced<T>(
-    fenced: FencedWrite,
-    value: T,
-  ): { readonly result: TransactResult<T>; readonly effects: Effects | null } {
+  #writeFenced<T>(fenced: FencedWrite, value: T): Ending<TransactResult<T>> {
     const session = this.#session;
     switch (fenced.write) {
       case "settle": {

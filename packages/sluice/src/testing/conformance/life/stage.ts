@@ -242,7 +242,7 @@ export function aType<Result = unknown>(
 }
 
 /** Written here, so that the suite brings no schema library along. */
-export const taskSchema: StandardSchemaV1<Task, Task> = {
+const taskSchema: StandardSchemaV1<Task, Task> = {
   "~standard": {
     version: 1,
     vendor: "sluice-conformance",
