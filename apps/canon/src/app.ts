@@ -2,18 +2,19 @@
  * Puts the application together: store, queue, worker, embedding model and HTTP service, in one process. `stop` undoes it in
  * the order that loses nothing.
  */
-import { mkdirSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import type { FastifyInstance } from "fastify";
 import { Events, Queue, Worker } from "sluice";
 import { sqlite, type Connection, type SqliteStore } from "sluice/sqlite";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
-import { embedProcessor, reconcileFailedEmbeds } from "./embed.js";
+import { embedProcessor } from "./embed.js";
 import { createEmbedder, type Embedder } from "./embedding/embedder.js";
-import { ingestProcessor } from "./ingest.js";
-import { embed, ingest } from "./jobs.js";
+import { ingestProcessor, removeSpentBlobs } from "./ingest.js";
+import { ingest } from "./jobs.js";
 import { migrateLibrary } from "./library.js";
+import { reconcile, reconcileAll } from "./reconcile.js";
 import { migrateSearch, prepareSearch } from "./search/index-tables.js";
 import { buildService } from "./service.js";
 
@@ -28,13 +29,14 @@ export interface Canon {
 
 export async function startCanon(config: Config, logger: Logger): Promise<Canon> {
   const now = () => Date.now();
-  mkdirSync(config.SLUICE_DATA, { recursive: true, mode: 0o700 });
   const store = await sqlite({
     path: join(config.SLUICE_DATA, "canon.db"),
     application: { allowExtension: true, setup: prepareSearch },
   });
-  migrateLibrary(store.connection);
-  migrateSearch(store.connection);
+  await store.write((tx) => {
+    migrateLibrary(tx);
+    migrateSearch(tx);
+  });
 
   const events = new Events();
   logEvents(events, logger);
@@ -51,14 +53,32 @@ export async function startCanon(config: Config, logger: Logger): Promise<Canon>
     leaseMs: config.SLUICE_LEASE_MS,
     retentionMs: config.SLUICE_RETENTION_DAYS * 24 * 60 * 60 * 1_000,
   });
-  const reconcile = () =>
-    reconcileFailedEmbeds({ store, now }, queue).catch((err: unknown) => logger.error({ err }, "reconciling failed"));
-  events.on("job.failed", ({ job }) => job.type === embed.type && void reconcile());
+  const deps = { store, queue, now };
+  const quietly = (work: Promise<unknown>) =>
+    work.catch((err: unknown) => logger.error({ err }, "telling imports about ended jobs failed"));
+  for (const ending of ["job.failed", "job.cancelled"] as const) {
+    events.on(ending, ({ job }) => {
+      void quietly(queue.get(job.id).then((ended) => ended && reconcile(deps, ended)));
+    });
+  }
+  // Jobs that another process, or nobody, saw end.
+  const reconciling = setInterval(() => void quietly(reconcileAll(deps)), 60_000);
+  reconciling.unref();
 
   const service = buildService({ store, queue, embedder, now, logger });
-  await reconcile();
-  await worker.start();
-  await service.listen({ host: config.SLUICE_HOST, port: config.SLUICE_PORT });
+  try {
+    await reconcileAll(deps);
+    await removeSpentBlobs(deps);
+    // The door first: a process that cannot open it must not take jobs from one that could.
+    await listen(service, config);
+    await worker.start();
+  } catch (error) {
+    clearInterval(reconciling);
+    await service.close();
+    await embedder.close();
+    await store.close();
+    throw error;
+  }
   const { port } = service.server.address() as AddressInfo;
 
   return {
@@ -67,13 +87,30 @@ export async function startCanon(config: Config, logger: Logger): Promise<Canon>
     queue,
     embedder,
     async stop() {
-      await service.close();
-      await worker.stop({ graceMs: 5_000 });
+      clearInterval(reconciling);
+      const closed = service.close();
+      await worker.stop({ graceMs: stopGraceMs });
+      // Uploads had the same grace; one that stands still must not hold the process.
+      service.server.closeAllConnections();
+      await closed;
       await queue.close();
       await embedder.close();
       await store.close();
     },
   };
+}
+
+const stopGraceMs = 5_000;
+
+async function listen(service: FastifyInstance, { SLUICE_HOST: host, SLUICE_PORT: port }: Config): Promise<void> {
+  try {
+    await service.listen({ host, port });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code !== "EADDRINUSE" && code !== "EACCES") throw cause;
+    const why = code === "EADDRINUSE" ? "another program listens there" : "this user may not listen there";
+    throw new Error(`Port ${port} on ${host} cannot be used: ${why}. Set SLUICE_PORT to another one.`, { cause });
+  }
 }
 
 /** Logging is a subscriber: jobs by id, type and correlation, never by payload. */

@@ -1,29 +1,22 @@
 /**
  * An import as a resource: begun together with its job, and shown as the game master reads it.
  */
-import type { Queue } from "sluice";
-import type { BlobRef } from "sluice";
+import type { BlobRef, Queue } from "sluice";
 import type { Connection, SqliteStore } from "sluice/sqlite";
 import { v7 as uuidv7 } from "uuid";
 import { ingest } from "./jobs.js";
 import { addImport, type ImportPhase, type ImportRow } from "./library.js";
 
-/** The import and the job that reads it exist together, durably, or not at all (AC1). The job owns the blob. */
-export function beginImport(
+/** The import and the job that reads it exist together, durably, or not at all (AC1). */
+export async function beginImport(
   { store, queue, now }: { store: SqliteStore; queue: Queue<Connection>; now: () => number },
   { game, blob }: { game: string; blob: BlobRef },
-): string {
-  const db = store.connection;
+): Promise<string> {
   const id = uuidv7();
-  db.exec("begin immediate");
-  try {
-    addImport(db, { id, game, bytes: blob.bytes, now: now() });
-    void queue.enqueue(ingest, { game, importId: id, blob: blob.id, bytes: blob.bytes }, { tx: db, blob: blob.id });
-    db.exec("commit");
-  } catch (error) {
-    db.exec("rollback");
-    throw error;
-  }
+  await store.write((tx) => {
+    addImport(tx, { id, game, blob: blob.id, bytes: blob.bytes, now: now() });
+    void queue.enqueue(ingest, { game, importId: id, blob: blob.id, bytes: blob.bytes }, { tx });
+  });
   return id;
 }
 

@@ -4,14 +4,38 @@
 import { defineJob, exponential } from "sluice";
 import { z } from "zod";
 
-/** Reads an import body from the blob store and saves its objects (F4, ingestion). */
+/**
+ * Reads a part of an import body from the blob store and saves its objects (F4, ingestion); the next part is another job,
+ * enqueued in the transaction that completes this one. Parts keep a job short: what it remembers stays small, and the crashes
+ * that a long import lives through are not charged to one job.
+ */
 export const ingest = defineJob({
   type: "canon.ingest",
-  payload: z.object({ game: z.string(), importId: z.string(), blob: z.string(), bytes: z.number() }),
-  result: z.object({ total: z.number(), accepted: z.number(), failed: z.number() }),
+  payload: z.object({
+    game: z.string(),
+    importId: z.string(),
+    blob: z.string(),
+    bytes: z.number(),
+    /** Where this part begins; absent for the first. */
+    from: z
+      .object({
+        cursor: z.object({
+          offset: z.number(),
+          index: z.number(),
+          line: z.number(),
+          lineStart: z.number(),
+          shape: z.enum(["array", "wrapper", "lines", "sequence", "ended"]),
+        }),
+        total: z.number(),
+        failed: z.number(),
+      })
+      .optional(),
+  }),
   correlation: ({ game, importId }) => ({ gameId: game, importId }),
-  retry: exponential({ attempts: 5, baseMs: 500, maxMs: 30_000 }),
-  timeoutMs: 6 * 60 * 60 * 1_000,
+  // The next part is enqueued while this one still runs.
+  unique: false,
+  retry: exponential({ attempts: 10, baseMs: 500, maxMs: 30_000 }),
+  timeoutMs: 60 * 60 * 1_000,
 });
 
 /**
@@ -20,9 +44,10 @@ export const ingest = defineJob({
  */
 export const embed = defineJob({
   type: "canon.embed",
-  payload: z.object({ game: z.string(), objectId: z.string() }),
+  /** `importId`: the import that counts the object when it is searchable, or given up. */
+  payload: z.object({ game: z.string(), objectId: z.string(), importId: z.string() }),
   correlation: ({ game, objectId }) => ({ gameId: game, objectId }),
   unique: { by: "correlation", while: "active", onConflict: "rerun" },
   retry: exponential({ attempts: 5, baseMs: 1_000, maxMs: 60_000 }),
-  timeoutMs: 5 * 60 * 1_000,
+  timeoutMs: 60 * 60 * 1_000,
 });

@@ -10,6 +10,8 @@ export type ImportPhase = "reading" | "indexing" | "done" | "failed" | "cancelle
 export interface ImportRow {
   readonly id: string;
   readonly game: string;
+  /** The body, until it has been read. */
+  readonly blob: string | null;
   readonly bytes: number;
   readonly read_bytes: number;
   readonly phase: ImportPhase;
@@ -51,14 +53,15 @@ export interface ImportFailure {
   readonly reason: string;
 }
 
-/** Failures beyond this are counted, not listed. */
-const maxListedFailures = 10_000;
+/** Failures beyond this are counted, not listed: a body can be broken in as many places as it has bytes. */
+export const maxListedFailures = 10_000;
 
 export function migrateLibrary(db: Connection): void {
   db.exec(`
     create table if not exists canon_imports (
       id text primary key,
       game text not null,
+      blob text,
       bytes integer not null,
       read_bytes integer not null default 0,
       phase text not null default 'reading',
@@ -106,11 +109,14 @@ export function migrateLibrary(db: Connection): void {
 
 // ── imports ─────────────────────────────────────────────────────────────────
 
-export function addImport(db: Connection, row: { id: string; game: string; bytes: number; now: number }): void {
+export function addImport(
+  db: Connection,
+  row: { id: string; game: string; blob: string; bytes: number; now: number },
+): void {
   db.prepare(
-    `insert into canon_imports (id, game, bytes, created_at)
-     values (?, ?, ?, ?)`,
-  ).run(row.id, row.game, row.bytes, row.now);
+    `insert into canon_imports (id, game, blob, bytes, created_at)
+     values (?, ?, ?, ?, ?)`,
+  ).run(row.id, row.game, row.blob, row.bytes, row.now);
 }
 
 export function findImport(db: Connection, game: string, id: string): ImportRow | undefined {
@@ -172,6 +178,27 @@ export function finishReading(db: Connection, importId: string, now: number): vo
   finishIfDone(db, importId, now);
 }
 
+/** A reading that had been given up goes on: somebody retried its job. */
+export function resumeReading(db: Connection, importId: string): void {
+  db.prepare(
+    `update canon_imports
+     set phase = 'reading', problem = null, finished_at = null
+     where id = ? and phase = 'failed' and blob is not null`,
+  ).run(importId);
+}
+
+/** Bodies of imports that have been read, or will never be: to be deleted, and then forgotten. */
+export function listSpentBlobs(db: Connection): readonly { readonly id: string; readonly blob: string }[] {
+  // a full scan: there are few imports
+  return db
+    .prepare(`select id, blob from canon_imports where blob is not null and phase in ('indexing', 'done', 'cancelled')`)
+    .all() as { id: string; blob: string }[];
+}
+
+export function forgetBlob(db: Connection, importId: string): void {
+  db.prepare(`update canon_imports set blob = null where id = ?`).run(importId);
+}
+
 /** Nothing more will come of it. `problem` is a plain sentence for the game master. */
 export function endImport(
   db: Connection,
@@ -196,10 +223,9 @@ function finishIfDone(db: Connection, importId: string, now: number): void {
 export function addFailure(db: Connection, importId: string, failure: ImportFailure): void {
   db.prepare(
     `insert into canon_import_failures (import_id, "index", line, name, pointer, reason)
-     select ?, ?, ?, ?, ?, ?
-     where (select count(*) from (select 1 from canon_import_failures where import_id = ? limit ${maxListedFailures})) < ${maxListedFailures}
+     values (?, ?, ?, ?, ?, ?)
      on conflict do nothing`,
-  ).run(importId, failure.index, failure.line, failure.name, failure.pointer, failure.reason, importId);
+  ).run(importId, failure.index, failure.line, failure.name, failure.pointer, failure.reason);
 }
 
 // ── objects ─────────────────────────────────────────────────────────────────
@@ -217,7 +243,7 @@ export interface IncomingObject {
 
 export type SaveResult =
   /** New or changed: to be embedded. */
-  | { readonly result: "saved" }
+  | { readonly result: "saved"; readonly wasSearchable: boolean }
   /** Its text is searchable already. */
   | { readonly result: "unchanged" }
   /** This import has brought an object of this id before. */
@@ -252,7 +278,7 @@ export function saveObject(db: Connection, object: IncomingObject, now: number):
     isSearchable ? null : object.importId,
     now,
   );
-  return { result: isSearchable ? "unchanged" : "saved" };
+  return isSearchable ? { result: "unchanged" } : { result: "saved", wasSearchable: known?.embedded_hash != null };
 }
 
 export function findObject(db: Connection, game: string, id: string): ObjectRow | undefined {
@@ -276,13 +302,16 @@ export function markEmbedded(
   finishIfDone(db, awaiting, object.now);
 }
 
-/** Embedding was given up. The import that waited for the object lists it among its failures, once. */
+/**
+ * Embedding was given up. If the import that asked for it still waits for the object, it lists it among its failures, once;
+ * a later import that has taken the object over has a job of its own.
+ */
 export function markEmbedFailed(
   db: Connection,
-  object: { game: string; id: string; reason: string; now: number },
+  object: { game: string; id: string; importId: string; reason: string; now: number },
 ): void {
   const row = findObject(db, object.game, object.id);
-  if (!row?.awaiting) return;
+  if (!row?.awaiting || row.awaiting !== object.importId) return;
   db.prepare(`update canon_objects set awaiting = null where game = ? and id = ?`).run(object.game, object.id);
   db.prepare(`update canon_imports set failed = failed + 1 where id = ?`).run(row.awaiting);
   // Records are numbered from 0; what failed after reading is numbered from the end of the integers, out of their way.

@@ -48,7 +48,12 @@ async function showProgress(url: string, stopping: AbortSignal): Promise<void> {
   const isTerminal = process.stdout.isTTY === true;
   let shownTenth = -1;
   while (!stopping.aborted) {
-    const view = await getJson<ImportView>(url);
+    // A look that fails is repeated: showing progress must never take the service down.
+    const view = await getJson<ImportView>(url).catch(() => null);
+    if (view === null) {
+      await setTimeout(1_000, undefined, { signal: stopping }).catch(() => undefined);
+      continue;
+    }
     const { done, total, failed, isTotalFinal } = view.progress;
     const share = isTotalFinal && total > 0 ? done / total : 0;
     const bar = "█".repeat(Math.floor(share * 30)).padEnd(30, "░");

@@ -2,8 +2,9 @@
  * The HTTP face of the canon: translates requests into library calls and jobs, and rows into answers. Rules about jobs are
  * in sluice, rules about objects in object.ts and library.ts.
  */
+import { STATUS_CODES } from "node:http";
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply } from "fastify";
-import type { Queue } from "sluice";
+import { isRetryable, type Queue } from "sluice";
 import type { Connection, SqliteStore } from "sluice/sqlite";
 import { v7 as uuidv7 } from "uuid";
 import { z } from "zod";
@@ -26,7 +27,7 @@ const maxImportBytes = 4 * 1024 ** 3;
 
 const game = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "takes 1 to 64 letters, digits, '-' or '_'");
 const Game = z.object({ game });
-const GameAndId = z.object({ game, id: z.string().min(1).max(200) });
+const GameAndId = z.object({ game, id: z.string().min(1).max(200).normalize("NFC") });
 const Role = z.enum(["gm", "player"]).default("gm");
 const SearchQuery = z.strictObject({
   q: z.string().trim().min(1, "is empty; say what you are looking for").max(1_000),
@@ -40,25 +41,43 @@ const FailuresQuery = z.strictObject({
 const ObjectQuery = z.strictObject({ as: Role });
 
 export function buildService({ store, queue, embedder, now, logger }: ServiceDeps): FastifyInstance {
-  const app = Fastify({ loggerInstance: logger, genReqId: () => uuidv7() });
+  const app = Fastify({
+    loggerInstance: logger,
+    genReqId: () => uuidv7(),
+    // Ids may be 200 characters long, each of them up to nine when it is encoded.
+    routerOptions: { maxParamLength: 2_000 },
+    // An upload that stands still for a minute is given up.
+    connectionTimeout: 60_000,
+    frameworkErrors: (error, _request, reply) => void problem(reply, statusOf(error), messageOf(error)),
+  });
   // Bodies are streamed by the routes that want them, whatever they call themselves; nothing is buffered here.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
 
   app.setErrorHandler((error, request, reply) => {
-    const refused = error instanceof z.ZodError ? 422 : statusOf(error);
-    if (refused < 500) return problem(reply, refused, titleOf(error));
+    if (error instanceof z.ZodError) return problem(reply, 422, messageOf(error), pointersOf(error));
+    if (isRetryable(error)) void reply.header("retry-after", "1");
+    const status = isRetryable(error) ? 503 : statusOf(error);
+    if (status < 500) return problem(reply, status, messageOf(error));
     request.log.error({ err: error }, "request failed");
-    return problem(reply, refused, "The service could not answer. Nothing was lost; try again.");
+    return problem(reply, status, "The service could not answer. Nothing was lost; try again.");
   });
   app.setNotFoundHandler((_request, reply) => problem(reply, 404, "There is nothing at this address."));
   app.addHook("onSend", async (request, reply) => void reply.header("x-request-id", request.id));
+  app.addHook("onRequest", async (request, reply) => {
+    // A web page of somebody else's may reach a loopback address; it may not change anything there.
+    const site = request.headers["sec-fetch-site"];
+    if (request.method !== "GET" && site !== undefined && site !== "same-origin" && site !== "none") {
+      return problem(reply, 403, "Requests from other web sites are not taken.");
+    }
+    return undefined;
+  });
 
   app.get("/livez", async () => ({ status: "ok" }));
 
   app.post("/v1/games/:game/imports", async (request, reply) => {
     const { game } = Game.parse(request.params);
-    if (request.headers["content-encoding"]) {
+    if ((request.headers["content-encoding"] ?? "identity") !== "identity") {
       return problem(reply, 415, "Compressed bodies are not taken. Send the file as it is.");
     }
     const body = request.body as AsyncIterable<Uint8Array> | undefined;
@@ -71,7 +90,10 @@ export function buildService({ store, queue, embedder, now, logger }: ServiceDep
         'The body is empty. Send a JSON array, { "objects": [...] }, or one JSON object per line.',
       );
     }
-    const id = beginImport({ store, queue, now }, { game, blob });
+    const id = await beginImport({ store, queue, now }, { game, blob }).catch(async (error: unknown) => {
+      await store.blobs.remove([blob.id]);
+      throw error;
+    });
     const location = `/v1/games/${game}/imports/${id}`;
     return reply
       .code(202)
@@ -107,35 +129,39 @@ export function buildService({ store, queue, embedder, now, logger }: ServiceDep
     const { as } = ObjectQuery.parse(request.query);
     const row = findObject(store.connection, game, id);
     if (!row) return problem(reply, 404, `There is no object ${id} in game ${game}.`);
-    const parsed = parseObject(JSON.parse(row.body));
-    return as === "gm" || !parsed.ok ? { ...(JSON.parse(row.body) as object), id } : publicView(parsed.object);
+    const body = JSON.parse(row.body) as object;
+    if (as === "gm") return { ...body, id };
+    const parsed = parseObject(body);
+    // What cannot be told apart from a secret is one.
+    return parsed.ok ? publicView(parsed.object) : problem(reply, 404, `There is no object ${id} in game ${game}.`);
   });
 
   app.get("/v1/games/:game/search", async (request) => {
     const { game } = Game.parse(request.params);
     const { q, as, limit } = SearchQuery.parse(request.query);
-    const [vector] = await embedder.embed([q], { urgent: true });
-    return { hits: search(store.connection, { game, query: q, vector: vector!, limit, as }) };
+    const [vector = null] = await embedder.embed([q], { urgent: true }).catch((err: unknown) => {
+      request.log.error({ err }, "searching by words only: the query could not be embedded");
+      return [];
+    });
+    return { hits: search(store.connection, { game, query: q, vector, limit, as }) };
   });
 
   return app;
 }
 
+interface Pointer {
+  readonly pointer: string;
+  readonly detail: string;
+}
+
 /** RFC 9457. */
-function problem(reply: FastifyReply, status: number, detail: string): FastifyReply {
+function problem(reply: FastifyReply, status: number, detail: string, errors?: readonly Pointer[]): FastifyReply {
+  const title = STATUS_CODES[status] ?? "Error";
   return reply
     .code(status)
     .type("application/problem+json")
-    .send({ type: "about:blank", title: titles[status] ?? "Error", status, detail, requestId: reply.request.id });
+    .send({ type: "about:blank", title, status, detail, ...(errors && { errors }), requestId: reply.request.id });
 }
-
-const titles: Readonly<Record<number, string>> = {
-  404: "Not Found",
-  413: "Content Too Large",
-  415: "Unsupported Media Type",
-  422: "Unprocessable Content",
-  500: "Internal Server Error",
-};
 
 class BodyTooLarge extends Error {
   readonly statusCode = 413;
@@ -146,9 +172,16 @@ function statusOf(error: unknown): number {
   return typeof status === "number" && status >= 400 ? status : 500;
 }
 
-function titleOf(error: unknown): string {
+function messageOf(error: unknown): string {
   if (!(error instanceof z.ZodError)) return error instanceof Error ? error.message : "The request could not be read.";
   return error.issues.map((issue) => `${issue.path.join(".") || "request"}: ${issue.message}`).join("; ");
+}
+
+function pointersOf(error: z.ZodError): readonly Pointer[] {
+  return error.issues.map(({ path, message }) => ({
+    pointer: path.map((key) => `/${String(key)}`).join(""),
+    detail: message,
+  }));
 }
 
 async function* limited(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
