@@ -14,7 +14,9 @@ import { readConfig } from "./config.js";
 import type { ImportView } from "./imports.js";
 
 const kills = Number(process.env["CANON_KILLS"] ?? 6);
-const objects = 240;
+const objects = 160;
+/** Records that are refused: they make the reading long enough to be killed in, and cost no embedding. */
+const rubbish = 9_000;
 
 test(
   `an import survives ${kills} kills: nothing lost, nothing twice, progress only forward`,
@@ -28,7 +30,11 @@ test(
       SLUICE_LEASE_MS: "1000",
       LOG_LEVEL: "silent",
     };
-    const world = Array.from({ length: objects }, (_, n) => JSON.stringify({ kind: "npc", name: `Person ${n}` }));
+    const world = Array.from({ length: objects + rubbish }, (_, n) =>
+      n % Math.floor(rubbish / objects) === 0 && n / Math.floor(rubbish / objects) < objects
+        ? JSON.stringify({ kind: "npc", name: `Person ${n}` })
+        : JSON.stringify({ kind: "npc", number: n }),
+    );
     let { child, url } = await start(environment);
     const accepted = await fetch(`${url}/v1/games/kill/imports`, { method: "POST", body: world.join("\n") });
     const location = accepted.headers.get("location")!;
@@ -62,14 +68,13 @@ test(
     const canon = await startCanon(readConfig(environment), pino({ level: "silent" }));
     const count = (sql: string) => (canon.store.connection.prepare(sql).get() as { n: number }).n;
     expect(view).toMatchObject({
-      outcome: "complete",
-      progress: { total: objects, succeeded: objects, failed: 0, skipped: 0 },
+      outcome: "partial",
+      progress: { total: objects + rubbish, succeeded: objects, failed: rubbish, skipped: 0 },
     });
     expect(count("select count(*) as n from canon_objects")).toBe(objects);
     expect(count("select count(*) as n from canon_chunks")).toBe(objects);
-    expect((await canon.queue.counts()).find(({ type }) => type === "canon.ingest")?.counts).toMatchObject({
-      completed: 1,
-    });
+    expect(count("select count(*) as n from canon_import_failures")).toBe(rubbish);
+    expect((await canon.queue.counts()).map(({ counts }) => counts.failed + counts.cancelled)).toEqual([0, 0]);
     await canon.stop();
     rmSync(folder, { recursive: true });
   },

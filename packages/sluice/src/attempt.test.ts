@@ -32,6 +32,7 @@ async function setup(
     events: new Events(),
     newId: () => "a child",
     workerId: "worker-1",
+    retryForMs: 1_000,
     middleware: [],
     abortGraceMs,
     onStarted: () => told.started++,

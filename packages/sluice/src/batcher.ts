@@ -64,7 +64,8 @@ export class Batcher<Item, Result> {
 
   async #flush(batch: readonly Waiter<Item, Result>[]): Promise<void> {
     try {
-      const results = await this.#flushWithRetry(batch.map((waiter) => waiter.item));
+      const items = batch.map((waiter) => waiter.item);
+      const results = await withRetry(() => this.#options.flush(items), this.#options);
       for (let i = 0; i < batch.length; i++) batch[i]!.resolve(results[i]!);
     } catch (error) {
       if (batch.length === 1 || isRetryable(error)) {
@@ -77,18 +78,21 @@ export class Batcher<Item, Result> {
       await this.#flush(batch.slice(half));
     }
   }
+}
 
-  async #flushWithRetry(items: readonly Item[]): Promise<readonly Result[]> {
-    const { flush, clock, retryForMs, onRetry } = this.#options;
-    const giveUpAt = clock.now() + retryForMs;
-    for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 1_000)) {
-      try {
-        return await flush(items);
-      } catch (error) {
-        if (!isRetryable(error) || clock.now() + waitMs > giveUpAt) throw error;
-        onRetry?.(error);
-        await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
-      }
+/** Tries again while the error is retryable and time is left; then rejects with it. */
+export async function withRetry<T>(
+  run: () => Promise<T>,
+  { clock, retryForMs, onRetry }: { clock: Clock; retryForMs: number; onRetry?: (error: unknown) => void },
+): Promise<T> {
+  const giveUpAt = clock.now() + retryForMs;
+  for (let waitMs = 10; ; waitMs = Math.min(waitMs * 2, 1_000)) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!isRetryable(error) || clock.now() + waitMs > giveUpAt) throw error;
+      onRetry?.(error);
+      await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
     }
   }
 }

@@ -3,6 +3,7 @@
  * Every write goes through the hold; once the hold is lost, every tool refuses with LEASE_LOST.
  */
 import { subjectOf } from "./announce.js";
+import { withRetry } from "./batcher.js";
 import type { Clock } from "./clock.js";
 import { toNewJob, type EnqueueOptions, type JobDefinition } from "./definition.js";
 import type { Events } from "./events.js";
@@ -35,6 +36,8 @@ export interface ContextDeps {
   readonly events: Events;
   readonly newId: () => JobId;
   readonly workerId: string;
+  /** How long a step whose effect has happened tries to be remembered. */
+  readonly retryForMs: number;
 }
 
 /** What a context tells its attempt. */
@@ -132,7 +135,9 @@ export class Context {
   step<T>(name: string, fn: () => T | Promise<T>): Promise<T> {
     return this.#once(name, async () => {
       const output = encodeStep(name, await fn());
-      const [kept] = await this.#deps.store.remember([{ hold: this.#hold, name, output }]);
+      // The effect has happened: a store that is busy for a moment must not make it happen again.
+      const remember = () => this.#deps.store.remember([{ hold: this.#hold, name, output }]);
+      const [kept] = await withRetry(remember, this.#deps);
       if (kept!.result === "lease_lost") throw this.#leaseLost();
       return kept!.result === "known" ? kept!.output : output;
     });
@@ -145,13 +150,13 @@ export class Context {
    */
   transactionStep<T, Tx>(name: string, work: (tx: Tx) => T): Promise<Awaited<T>> {
     return this.#once(name, async () => {
-      let output: string | null = null;
-      const answer = await this.#transact(work, (value) => {
-        output = encodeStep(name, value);
-        return { write: "remember", step: { hold: this.#hold, name, output } } as const;
-      });
+      const answer = await this.#transact(work, (value) => ({
+        write: "remember",
+        step: { hold: this.#hold, name, output: encodeStep(name, value) },
+      }));
       if (answer.result === "lease_lost") throw this.#leaseLost();
-      return output;
+      // Not always what `work` has just returned: where the step was remembered already, the first answer stands.
+      return encodeStep(name, answer.value);
     });
   }
 
@@ -231,16 +236,20 @@ export class Context {
     const note = { hold: this.#hold, progress: this.#progress, lines: this.#lines };
     this.#progress = null;
     this.#lines = [];
-    // In order, so that the last progress is the one that stays; and whoever settles waits for all of it.
-    this.#annotating = this.#annotating.catch(() => undefined).then(() => this.#deps.store.annotate([note]));
-    await this.#annotating;
+    const writing = this.#annotating.then(() => this.#deps.store.annotate([note]));
+    // In order, so that the last progress is the one that stays; what could not be written goes with the next note.
+    this.#annotating = writing.catch(() => {
+      this.#progress ??= note.progress;
+      this.#lines.unshift(...note.lines);
+    });
+    await writing;
   }
 
   // ── helpers ───────────────────────────────────────────────────────────────
 
   /** The same name in one attempt is the same step, even when both calls run at once. */
   #once<T>(name: string, run: () => Promise<string | null>): Promise<T> {
-    if (name.length === 0 || name.length > 200) return Promise.reject(stepNameRefused(name));
+    if (name.length === 0 || name.length > 200 || name.includes("\0")) return Promise.reject(stepNameRefused(name));
     if (this.#aborted === "lease_lost") return Promise.reject(this.#leaseLost());
     const known = this.#recalled.get(name);
     if (known !== undefined) return Promise.resolve(decodeStep<T>(known));
@@ -318,9 +327,13 @@ export function encodeOutput(type: string, value: unknown): string | null {
 }
 
 function stepNameRefused(name: string): JobsError {
-  return new JobsError("STEP_FAILED", `A step needs a name of 1 to 200 characters; this one has ${name.length}.`, {
-    name: name.slice(0, 200),
-  });
+  return new JobsError(
+    "STEP_FAILED",
+    `A step needs a name of 1 to 200 characters, none of them NUL; this one has ${name.length}.`,
+    {
+      name: name.slice(0, 200),
+    },
+  );
 }
 
 function encodeStep(name: string, value: unknown): string | null {

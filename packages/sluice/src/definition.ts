@@ -161,6 +161,7 @@ export function toNewJob<Input, Payload>(
   function build(payload: Validation<Payload>): NewJob {
     if (!payload.ok) throw invalidPayload(type, payload.issues);
     const correlation = mergeCorrelation(definition.correlation?.(payload.value), options.correlation, type);
+    checkTexts(type, options);
     const priority = options.priority ?? definition.priority;
     checkPriority(priority, refuseOption(type));
     return {
@@ -280,8 +281,8 @@ function uniqueOf<Payload>(
   if (by === "correlation" && correlation === undefined) {
     refuse("unique by correlation needs a correlation; derive one, or say unique: { by: 'payload' }.");
   }
-  if (typeof holdWhile === "object" && !(Number.isFinite(holdWhile.periodMs) && holdWhile.periodMs > 0)) {
-    refuse(`unique.while.periodMs is ${holdWhile.periodMs}; give milliseconds above 0.`);
+  if (typeof holdWhile === "object" && !(holdWhile.periodMs > 0 && holdWhile.periodMs <= furthestMs)) {
+    refuse(`unique.while.periodMs is ${holdWhile.periodMs}; give milliseconds above 0, at most ten years.`);
   }
   return { by, while: holdWhile, onConflict };
 }
@@ -298,8 +299,9 @@ function uniqueClaim<Payload>(
         ? // The stored JSON: what a schema makes of it may be something that JSON cannot tell apart.
           canonicalJson(JSON.parse(text))
         : String(unique.by(payload));
-  // Readable while it is short; hashed when it would bloat the index.
-  const key = `${type} ${subject.length <= 120 ? subject : createHash("sha256").update(subject).digest("base64url")}`;
+  // Readable while it is short; hashed when it would bloat the index, or when a driver might cut it at a NUL.
+  const isReadable = subject.length <= 120 && !hasControlCharacters(subject);
+  const key = `${type} ${isReadable ? subject : createHash("sha256").update(subject).digest("base64url")}`;
   const isPeriod = typeof unique.while === "object";
   return {
     key,
@@ -326,11 +328,26 @@ function mergeCorrelation(
   if (derived === undefined && given === undefined) return null;
   const correlation = { ...derived, ...given };
   for (const [key, value] of Object.entries(correlation)) {
-    if (typeof value !== "string" || value.length > 200 || key.length > 100) {
-      refuseOption(type)(`correlation.${key} must be a string of at most 200 characters.`);
+    if (typeof value !== "string" || value.length > 200 || key.length > 100 || hasControlCharacters(key + value)) {
+      refuseOption(type)(`correlation.${key} must be a string of at most 200 characters, without control characters.`);
     }
   }
   return correlation;
+}
+
+function checkTexts(type: string, { trace, blob }: EnqueueOptions): void {
+  const refuse = refuseOption(type);
+  if (blob !== undefined && typeof blob !== "string") refuse("blob must be the id that store.blobs.put answered.");
+  if (trace === undefined) return;
+  const { traceparent, tracestate } = trace;
+  if (typeof traceparent !== "string" || (tracestate !== undefined && typeof tracestate !== "string")) {
+    refuse("trace must hold the traceparent (and tracestate) headers as strings.");
+  }
+}
+
+function hasControlCharacters(text: string): boolean {
+  // eslint-disable-next-line no-control-regex -- they are what is looked for
+  return /[\u0000-\u001f]/.test(text);
 }
 
 function dueOf(type: string, { delayMs, runAt }: EnqueueOptions): NewJob["due"] {

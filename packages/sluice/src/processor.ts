@@ -37,12 +37,13 @@ export class Directive {
   }
 }
 
+const longestSnoozeMs = 10 * 366 * 24 * 60 * 60 * 1_000;
+
 /** Return this to run the job again later without charging an attempt: the world is not ready, nothing went wrong. */
 export function snooze(delayMs: number): Directive {
-  if (!Number.isFinite(delayMs) || delayMs < 0) {
-    throw new JobsError("INVALID_OPTIONS", `snooze(${delayMs}) is not a duration. Give milliseconds from 0.`, {
-      delayMs,
-    });
+  if (!(delayMs >= 0 && delayMs <= longestSnoozeMs)) {
+    const message = `snooze(${delayMs}) is not a usable duration. Give milliseconds from 0 to ten years.`;
+    throw new JobsError("INVALID_OPTIONS", message, { delayMs });
   }
   return Directive.of("snooze", { delayMs: Math.round(delayMs) });
 }

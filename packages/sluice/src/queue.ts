@@ -290,10 +290,10 @@ export class Queue<Tx = never> {
     return summary;
   }
 
-  /** Waits until every enqueue under way is durable. The store stays open: it is the caller's. */
+  /** Waits until every enqueue under way is durable; rejects who still waits for a job. The store stays open: it is the caller's. */
   async close(): Promise<void> {
     await this.#enqueues.idle();
-    this.#waiting.stop();
+    this.#waiting.close();
   }
 }
 

@@ -57,6 +57,14 @@ export class Waiting {
     }
   }
 
+  /** Nobody waits any longer. */
+  close(): void {
+    for (const waiters of this.#waiters.values()) {
+      for (const { reject } of waiters) reject(new JobsError("STORE_CLOSED", "The queue was closed; the job goes on."));
+    }
+    this.stop();
+  }
+
   stop(): void {
     this.#unsubscribe?.();
     this.#unsubscribe = null;

@@ -3,13 +3,13 @@
  * running one handler is in attempt.ts.
  */
 import { about, announceSettled } from "./announce.js";
-import { Attempt, type AttemptDeps, type SettledElsewhere } from "./attempt.js";
+import { Attempt, describeError, type AttemptDeps, type SettledElsewhere } from "./attempt.js";
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
-import { JobsError } from "./errors.js";
+import { isRetryable, JobsError } from "./errors.js";
 import { Events } from "./events.js";
 import { idSource } from "./ids.js";
-import type { Hold, JobId } from "./job.js";
+import type { Hold } from "./job.js";
 import { Lease } from "./lease.js";
 import { Pace } from "./pace.js";
 import type { Middleware, Processor } from "./processor.js";
@@ -79,15 +79,20 @@ export class Worker<Tx = never> {
 
   /** Claimed and not started. */
   #prefetched: ClaimedJob[] = [];
-  readonly #running = new Map<JobId, { readonly attempt: Attempt; readonly startedAt: number }>();
+  /** Attempts, not jobs: after a lost lease an old attempt may linger while a new one of the same job runs. */
+  readonly #running = new Set<Attempt>();
   /** Prefetched and running, by type. */
   readonly #held = new Map<string, number>();
   #settling = 0;
+  /** Settlements that the store could not take; calling one sends it again. */
+  readonly #unsent = new Set<() => void>();
   #isClaiming = false;
   #isPumpScheduled = false;
   /** The store had nothing more when last asked, and nothing has woken the worker since. */
   #isDrained = false;
   #wakes = 0;
+  /** The last claim left no type out for want of slots. */
+  #askedForAll = true;
   #claimedAt = 0;
   /** When a handler last ended. */
   #endedAt = 0;
@@ -178,8 +183,9 @@ export class Worker<Tx = never> {
     if (wasRunning) {
       await this.#upkeep.stop();
       this.#releasePrefetched();
+      for (const send of this.#unsent) send();
       const cancelGrace = this.#clock.setTimer(graceMs, () => {
-        for (const { attempt } of this.#running.values()) attempt.abort("shutdown");
+        for (const attempt of this.#running) attempt.abort("shutdown");
       });
       await this.#quiet();
       cancelGrace();
@@ -216,6 +222,7 @@ export class Worker<Tx = never> {
       events: this.events,
       newId: this.#newId,
       workerId,
+      retryForMs: this.#timing.leaseMs,
       middleware: this.#middleware,
       abortGraceMs: this.#timing.abortGraceMs,
       onStarted: (attempt) => this.#started(attempt),
@@ -236,7 +243,7 @@ export class Worker<Tx = never> {
     this.events.emit("worker.leaseLost", { workerId });
     this.#lease = null;
     for (const job of this.#prefetched.splice(0)) this.#letGo(job.type);
-    for (const { attempt } of this.#running.values()) attempt.abort("lease_lost");
+    for (const attempt of this.#running) attempt.abort("lease_lost");
     const tryAgain = () => {
       if (this.#state !== "running") return;
       this.#starting = this.#register();
@@ -253,8 +260,9 @@ export class Worker<Tx = never> {
 
   #cancel(holds: readonly Hold[]): void {
     for (const { id, epoch } of holds) {
-      const running = this.#running.get(id);
-      if (running?.attempt.job.epoch === epoch) running.attempt.abort("cancelled");
+      for (const attempt of this.#running) {
+        if (attempt.job.id === id && attempt.job.epoch === epoch) attempt.abort("cancelled");
+      }
       const index = this.#prefetched.findIndex((job) => job.id === id && job.epoch === epoch);
       if (index >= 0) {
         const [job] = this.#prefetched.splice(index, 1);
@@ -306,9 +314,12 @@ export class Worker<Tx = never> {
     const isStuck = this.#running.size >= this.#concurrency && this.#clock.now() - this.#endedAt >= maxIdleMs;
     let prefetch = 0;
     const types = [];
-    for (const [type, { definition }] of this.#processors) {
+    for (const { definition } of this.#inTurn()) {
+      const { type, retry } = definition;
       const local = this.#typeConcurrency[type];
-      const ahead = local === undefined && !isStuck ? this.#pace.prefetchFor(type, this.#concurrency) : 0;
+      // A crash charges what was claimed ahead: a type that has one attempt only would lose jobs that never ran.
+      const mayClaimAhead = local === undefined && retry.attempts > 1 && !isStuck;
+      const ahead = mayClaimAhead ? this.#pace.prefetchFor(type, this.#concurrency) : 0;
       const limit = local === undefined ? free + ahead : Math.min(free, local - (this.#held.get(type) ?? 0));
       if (ahead > prefetch) prefetch = ahead;
       if (limit > 0) types.push({ type, limit, maxVersion: definition.version });
@@ -317,9 +328,15 @@ export class Worker<Tx = never> {
     // With fast jobs, one claim for many beats many for one: wait until half of what was claimed ahead is used up.
     if (limit > 0 && limit < prefetch / 2) return "later";
     if (limit === 0 && this.#running.size === 0) return "later";
-    // Each type gets to be first in turn.
-    this.#turn = (this.#turn + 1) % Math.max(1, types.length);
-    return { workerId, limit, types: [...types.slice(this.#turn), ...types.slice(0, this.#turn)] };
+    if (limit > 0) this.#turn++;
+    return { workerId, limit, types };
+  }
+
+  /** Each type gets to be first in turn. */
+  #inTurn(): readonly Processor[] {
+    const processors = [...this.#processors.values()];
+    const first = this.#turn % processors.length;
+    return [...processors.slice(first), ...processors.slice(0, first)];
   }
 
   async #claim(request: ClaimRequest): Promise<void> {
@@ -355,6 +372,7 @@ export class Worker<Tx = never> {
     this.#cancel(answer.cancels);
 
     this.#isDrained = this.#wakes === wakes && isShort(answer, request);
+    this.#askedForAll = request.limit > 0 && request.types.length === this.#processors.size;
     this.#pump();
     if (this.#isDrained) this.#sleep(Math.min(answer.nextDueInMs ?? Infinity, this.#timing.pollMs));
     if (this.#prefetched.length > 0) this.#checkIdle();
@@ -392,7 +410,7 @@ export class Worker<Tx = never> {
   #run(job: ClaimedJob): void {
     const attempt = new Attempt(job, this.#processors.get(job.type)!, this.#attemptDeps!);
     const startedAt = this.#clock.now();
-    this.#running.set(job.id, { attempt, startedAt });
+    this.#running.add(attempt);
     void attempt.run().then((outcome) => this.#ended(attempt, outcome, startedAt));
   }
 
@@ -410,7 +428,7 @@ export class Worker<Tx = never> {
     const held = { job, workerId, attempt };
     this.#endedAt = this.#clock.now();
     const runMs = this.#endedAt - startedAt;
-    this.#running.delete(job.id);
+    this.#running.delete(attempt);
     this.#letGo(job.type);
     this.#pace.attemptTook(job.type, runMs);
     switch (outcome.kind) {
@@ -423,6 +441,8 @@ export class Worker<Tx = never> {
       default:
         this.#settle(held, outcome, runMs);
     }
+    // A slot is free for a type that the last claim did not ask for.
+    if (!this.#askedForAll) this.#isDrained = false;
     this.#pumpSoon();
     this.#tellWhenQuiet();
   }
@@ -446,17 +466,26 @@ export class Worker<Tx = never> {
       (error: unknown) => {
         this.#settling--;
         this.#trouble(`settling job ${held.job.id}`, error);
-        this.#sendLater(held, settlement, runMs);
+        if (isRetryable(error) || settlement.kind === "fail") this.#sendLater(held, settlement, runMs);
+        else this.#send(held, refusedByStore(settlement, error), runMs);
         this.#tellWhenQuiet();
       },
     );
   }
 
-  /** While this worker lives, nobody else may end the attempt: it must go on trying. Once it stops, upkeep brings the job back. */
+  /**
+   * While this worker lives, nobody else may end the attempt: it must go on trying. A worker that stops tries once more;
+   * what is then still not stored is found by upkeep.
+   */
   #sendLater(held: HeldJob, settlement: Settlement, runMs: number): void {
-    this.#clock.setTimer(this.#timing.leaseMs / 3, () => {
-      if (this.#state === "running" && this.#lease?.workerId === held.workerId) this.#send(held, settlement, runMs);
-    });
+    if (this.#state !== "running") return;
+    const send = () => {
+      cancelTimer();
+      this.#unsent.delete(send);
+      if (this.#lease?.workerId === held.workerId) this.#send(held, settlement, runMs);
+    };
+    const cancelTimer = this.#clock.setTimer(this.#timing.leaseMs / 3, send);
+    this.#unsent.add(send);
   }
 
   /** Tells the subscribers and hooks what is now durable. */
@@ -512,6 +541,18 @@ export class Worker<Tx = never> {
     if (this.#running.size > 0 || this.#settling > 0 || this.#isClaiming) return;
     for (const tell of this.#quietListeners.splice(0)) tell();
   }
+}
+
+/** A settlement that the store will never take must not leave its job processing for ever. */
+function refusedByStore({ hold }: Settlement, error: unknown): Settlement {
+  return {
+    hold,
+    kind: "fail",
+    reason: "non_retryable",
+    error: describeError(error),
+    hasCrashed: false,
+    isCharged: true,
+  };
 }
 
 /** What the handler's own transaction has settled already. */

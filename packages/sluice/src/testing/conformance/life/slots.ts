@@ -55,6 +55,45 @@ export function slotCases(test: LifeCase): void {
     assert.deepEqual(ran, [2, 4, 1, 5, 3]);
   });
 
+  test("a slot that becomes free takes the next job at once", async (stage) => {
+    const type = aType();
+    const done: number[] = [];
+    await stage.work([slow(stage, type, 200, done)], { concurrency: 1 });
+    await stage.queue.enqueueMany(type, tasks(5));
+
+    await stage.pass(5 * 200 + 600);
+
+    assert.equal(done.length, 5, `only ${done.length} of 5 jobs of 200 ms have run in 1.6 s`);
+  });
+
+  test("a type at its own limit goes on as soon as it is below it", async (stage) => {
+    const narrow = aType({ type: "narrow" });
+    const idle = aType({ type: "idle" });
+    const done: number[] = [];
+    const processors = [slow(stage, narrow, 200, done), handle(idle, () => undefined)];
+    await stage.work(processors, { concurrency: 10, typeConcurrency: { narrow: 1 } });
+    await stage.queue.enqueueMany(narrow, tasks(5));
+
+    await stage.pass(5 * 200 + 600);
+
+    assert.equal(done.length, 5, `only ${done.length} of 5 jobs of 200 ms have run in 1.6 s`);
+  });
+
+  test("with more work than slots, every type gets its turn", async (stage) => {
+    const types = ["one", "two", "three"].map((name) => aType({ type: name }));
+    const done = types.map((): number[] => []);
+    for (const type of types) await stage.queue.enqueueMany(type, tasks(20));
+    await stage.work(
+      types.map((type, index) => slow(stage, type, 50, done[index]!)),
+      { concurrency: 1 },
+    );
+
+    await stage.pass(1_500);
+
+    const counts = done.map((list) => list.length);
+    assert.ok(Math.min(...counts) >= 2, `the types have run ${counts.join(", ")} jobs`);
+  });
+
   test("no more handlers run at once than the worker's concurrency", async (stage) => {
     const type = aType();
     const { processor, peak } = crowd(type);
@@ -174,4 +213,12 @@ function tasks(count: number): Task[] {
 async function everythingEnded(stage: Stage, count: number): Promise<void> {
   let left = count;
   await stage.reach(stage.next("job.completed", { where: () => --left === 0 }), `${count} jobs to complete`);
+}
+
+/** A handler that takes this long on the stage's clock. */
+function slow(stage: Stage, type: JobDefinition<Task, Task>, ms: number, done: number[]): Processor {
+  return handle(type, async (job) => {
+    await new Promise<void>((resolve) => void stage.clock.setTimer(ms, resolve));
+    done.push(job.payload.n);
+  });
 }
