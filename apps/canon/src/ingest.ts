@@ -28,6 +28,8 @@ const maxBatchObjects = 50;
 const maxBatchBytes = 256 * 1024;
 /** A part is this many batches; then the next job takes over. */
 const batchesPerPart = 40;
+/** How long to rest after a batch, as a multiple of the time it took. */
+const pauseShare = 2;
 /** A body that is nearly all rubbish is not read to its end. */
 const hopelessFailures = 100_000;
 const hopelessShare = 0.9;
@@ -104,8 +106,8 @@ async function readPart(deps: IngestDeps, job: JobInHand<PayloadOf<typeof ingest
       const problem = `Reading stopped on line ${at.cursor.line}: ${at.failed} of ${at.total} records could not be read. Is this the right file?`;
       return { isLast: true, problem, at };
     }
-    // Half of the time belongs to whoever else needs this thread: embedding is the slow part anyway.
-    await setTimeout(performance.now() - startedAt);
+    // Most of the time belongs to whoever else needs this thread: embedding is the slow part anyway.
+    await setTimeout(pauseShare * (performance.now() - startedAt));
   }
   const { total = 0, failed = 0 } = at ?? {};
   return { isLast: true, problem: total === failed ? noneAccepted(total) : null, at: { total, failed } };

@@ -54,6 +54,8 @@ export function buildService({ store, queue, embedder, now, logger }: ServiceDep
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
 
+  const queryVector = remembering(500, async (query) => (await embedder.embed([query], { urgent: true }))[0]!);
+
   app.setErrorHandler((error, request, reply) => {
     if (error instanceof z.ZodError) return problem(reply, 422, messageOf(error), pointersOf(error));
     if (isRetryable(error)) void reply.header("retry-after", "1");
@@ -139,9 +141,9 @@ export function buildService({ store, queue, embedder, now, logger }: ServiceDep
   app.get("/v1/games/:game/search", async (request) => {
     const { game } = Game.parse(request.params);
     const { q, as, limit } = SearchQuery.parse(request.query);
-    const [vector = null] = await embedder.embed([q], { urgent: true }).catch((err: unknown) => {
+    const vector = await queryVector(q).catch((err: unknown) => {
       request.log.error({ err }, "searching by words only: the query could not be embedded");
-      return [];
+      return null;
     });
     return { hits: search(store.connection, { game, query: q, vector, limit, as }) };
   });
@@ -161,6 +163,19 @@ function problem(reply: FastifyReply, status: number, detail: string, errors?: r
     .code(status)
     .type("application/problem+json")
     .send({ type: "about:blank", title, status, detail, ...(errors && { errors }), requestId: reply.request.id });
+}
+
+/** The same answer for the same question while it is among the newest; people page and reload. */
+function remembering<T>(most: number, ask: (key: string) => Promise<T>): (key: string) => Promise<T> {
+  const answers = new Map<string, Promise<T>>();
+  return (key) => {
+    const answer = answers.get(key) ?? ask(key);
+    answers.delete(key);
+    answers.set(key, answer);
+    answer.catch(() => answers.delete(key));
+    if (answers.size > most) answers.delete(answers.keys().next().value!);
+    return answer;
+  };
 }
 
 class BodyTooLarge extends Error {
