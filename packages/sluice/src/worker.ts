@@ -91,6 +91,7 @@ export class Worker<Tx = never> {
   /** The store had nothing more when last asked, and nothing has woken the worker since. */
   #isDrained = false;
   #wakes = 0;
+  #ends = 0;
   /** The last claim left no type out for want of slots. */
   #askedForAll = true;
   #claimedAt = 0;
@@ -343,6 +344,7 @@ export class Worker<Tx = never> {
     this.#isClaiming = true;
     this.#cancelSleep?.();
     const wakes = this.#wakes;
+    const ends = this.#ends;
     const startedAt = this.#clock.now();
     let answer: ClaimAnswer;
     try {
@@ -371,8 +373,9 @@ export class Worker<Tx = never> {
     }
     this.#cancel(answer.cancels);
 
-    this.#isDrained = this.#wakes === wakes && isShort(answer, request);
     this.#askedForAll = request.limit > 0 && request.types.length === this.#processors.size;
+    const isNewsFree = this.#wakes === wakes && (this.#askedForAll || this.#ends === ends);
+    this.#isDrained = isNewsFree && isShort(answer, request);
     this.#pump();
     if (this.#isDrained) this.#sleep(Math.min(answer.nextDueInMs ?? Infinity, this.#timing.pollMs));
     if (this.#prefetched.length > 0) this.#checkIdle();
@@ -442,6 +445,7 @@ export class Worker<Tx = never> {
         this.#settle(held, outcome, runMs);
     }
     // A slot is free for a type that the last claim did not ask for.
+    this.#ends++;
     if (!this.#askedForAll) this.#isDrained = false;
     this.#pumpSoon();
     this.#tellWhenQuiet();

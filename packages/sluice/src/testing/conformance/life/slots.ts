@@ -7,6 +7,9 @@ import type { JobDefinition } from "../../../definition.js";
 import { aType, fired, Gate, type Task } from "./stage.js";
 import type { LifeCase, Stage } from "./stage.js";
 
+/** Longer than any test lets time pass. */
+const neverMs = 365 * 24 * 3_600_000;
+
 export function slotCases(test: LifeCase): void {
   test("a scheduled job does not run before its time", async (stage) => {
     const type = aType();
@@ -55,43 +58,44 @@ export function slotCases(test: LifeCase): void {
     assert.deepEqual(ran, [2, 4, 1, 5, 3]);
   });
 
+  // The next three let the worker sleep for ever when it has nothing to do: what is not claimed at once is not claimed.
+
   test("a slot that becomes free takes the next job at once", async (stage) => {
     const type = aType();
-    const done: number[] = [];
-    await stage.work([slow(stage, type, 200, done)], { concurrency: 1 });
+    const { processor, reached } = counted(stage, type, 200);
+    await stage.work([processor], { concurrency: 1, pollMs: neverMs });
+    const all = reached(5);
     await stage.queue.enqueueMany(type, tasks(5));
 
-    await stage.pass(5 * 200 + 600);
-
-    assert.equal(done.length, 5, `only ${done.length} of 5 jobs of 200 ms have run in 1.6 s`);
+    await stage.reach(all, "five jobs to have run one after another");
   });
 
   test("a type at its own limit goes on as soon as it is below it", async (stage) => {
     const narrow = aType({ type: "narrow" });
     const idle = aType({ type: "idle" });
-    const done: number[] = [];
-    const processors = [slow(stage, narrow, 200, done), handle(idle, () => undefined)];
-    await stage.work(processors, { concurrency: 10, typeConcurrency: { narrow: 1 } });
+    const { processor, reached } = counted(stage, narrow, 200);
+    const limits = { concurrency: 10, typeConcurrency: { narrow: 1 }, pollMs: neverMs };
+    await stage.work([processor, handle(idle, () => undefined)], limits);
+    const all = reached(5);
     await stage.queue.enqueueMany(narrow, tasks(5));
 
-    await stage.pass(5 * 200 + 600);
-
-    assert.equal(done.length, 5, `only ${done.length} of 5 jobs of 200 ms have run in 1.6 s`);
+    await stage.reach(all, "five jobs of the narrow type to have run one after another");
   });
 
   test("with more work than slots, every type gets its turn", async (stage) => {
     const types = ["one", "two", "three"].map((name) => aType({ type: name }));
-    const done = types.map((): number[] => []);
     for (const type of types) await stage.queue.enqueueMany(type, tasks(20));
+    const counters = types.map((type) => counted(stage, type, 50));
+    const everyTypeTwice = Promise.all(counters.map(({ reached }) => reached(2)));
+
     await stage.work(
-      types.map((type, index) => slow(stage, type, 50, done[index]!)),
-      { concurrency: 1 },
+      counters.map(({ processor }) => processor),
+      { concurrency: 1, pollMs: neverMs },
     );
+    await stage.reach(everyTypeTwice, "two jobs of every type");
 
-    await stage.pass(1_500);
-
-    const counts = done.map((list) => list.length);
-    assert.ok(Math.min(...counts) >= 2, `the types have run ${counts.join(", ")} jobs`);
+    const counts = counters.map(({ count }) => count());
+    assert.ok(Math.max(...counts) <= 4, `the types have run ${counts.join(", ")} jobs`);
   });
 
   test("no more handlers run at once than the worker's concurrency", async (stage) => {
@@ -215,10 +219,15 @@ async function everythingEnded(stage: Stage, count: number): Promise<void> {
   await stage.reach(stage.next("job.completed", { where: () => --left === 0 }), `${count} jobs to complete`);
 }
 
-/** A handler that takes this long on the stage's clock. */
-function slow(stage: Stage, type: JobDefinition<Task, Task>, ms: number, done: number[]): Processor {
-  return handle(type, async (job) => {
+/** A handler that takes this long on the stage's clock, and a promise for when it has run so often. */
+function counted(stage: Stage, type: JobDefinition<Task, Task>, ms: number) {
+  let count = 0;
+  const marks: { at: number; tell: () => void }[] = [];
+  const processor: Processor = handle(type, async () => {
     await new Promise<void>((resolve) => void stage.clock.setTimer(ms, resolve));
-    done.push(job.payload.n);
+    count++;
+    for (const { at, tell } of marks) if (count >= at) tell();
   });
+  const reached = (at: number) => new Promise<void>((tell) => void marks.push({ at, tell }));
+  return { processor, reached, count: () => count };
 }

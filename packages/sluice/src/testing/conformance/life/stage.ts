@@ -22,6 +22,7 @@ export type LifeCase = (behaviour: string, body: (stage: Stage) => Promise<void>
 
 export const leaseMs = 3_000;
 export const retryMs = 1_000;
+const hourMs = 3_600_000;
 
 /** Well below every interval of a worker, so that no timer of one overtakes an answer that another waits for. */
 const stepMs = 100;
@@ -159,7 +160,6 @@ export class Stage {
 
   /** Waits until the job has ended. */
   async ended<Result = unknown>(job: JobId | { readonly id: JobId }) {
-    const hourMs = 3_600_000;
     return this.reach(this.queue.waitFor<Result>(job, { timeoutMs: hourMs }), "a job to end");
   }
 
