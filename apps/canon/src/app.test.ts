@@ -123,6 +123,30 @@ describe("an import", () => {
   });
 });
 
+test("an attribute that becomes restricted leaves the search before the object is embedded again", async () => {
+  const guard = (restricted: boolean) => ({
+    id: "npc/mole",
+    kind: "npc",
+    name: "Mole",
+    attributes: [{ path: "secret", value: "spies for the harpers", restricted }],
+  });
+  await finished((await post("turned", [guard(false)])).headers.get("location")!);
+  const before = JSON.stringify(await searchFor("turned", "harpers"));
+
+  await finished((await post("turned", [guard(true)])).headers.get("location")!);
+  const after = JSON.stringify(await searchFor("turned", "harpers"));
+
+  expect(before).toContain("harpers");
+  expect(after).not.toContain("harpers");
+});
+
+test("a port that is taken is said plainly, and the jobs stay with the process that has it", async () => {
+  const { port } = new URL(canon.url);
+  const config = readConfig({ SLUICE_DATA: folder, SLUICE_PORT: port, LOG_LEVEL: "silent" });
+
+  await expect(startCanon(config, pino({ level: "silent" }))).rejects.toThrow(/Port \d+ .* Set SLUICE_PORT/);
+});
+
 describe("bad requests", () => {
   test.each([
     ["GET", "/v1/games/x/imports/none", 404],
@@ -132,6 +156,9 @@ describe("bad requests", () => {
     ["GET", "/v1/games/..%2F..%2Fetc/imports", 422],
     ["POST", "/v1/games/x/imports", 422],
     ["GET", "/nowhere", 404],
+    ["GET", "/v1/games/x/objects/%ZZ", 400],
+    ["GET", `/v1/games/x/objects/${"a".repeat(150)}`, 404],
+    ["GET", `/v1/games/x/objects/${"a".repeat(3_000)}`, 414],
   ])("%s %s is answered %i as problem+json", async (method, path, status) => {
     const response = await fetch(canon.url + path, { method });
 
