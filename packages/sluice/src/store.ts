@@ -8,6 +8,7 @@
  * - Each call is atomic, and each element of it judges the state that the elements before it left.
  * - Every move is one of `transitions` (job.ts) and is fenced: a `Hold` is good while the job is `processing` with the same epoch.
  * - Instants are milliseconds on the store's clock. Durations go in, instants come out.
+ * - Text that is not JSON (log lines, reasons, actors) may come back with U+FFFD in place of NUL.
  */
 import type {
   AttemptError,
@@ -82,7 +83,10 @@ export interface Store<Tx = never> {
 
   /** A hint that something may have changed, from this process or another. Polling alone stays correct. */
   subscribe(listener: (hint: WakeHint) => void): () => void;
-  /** Deletes completed and cancelled jobs that ended longer ago than `retentionMs`, with all that belongs to them. */
+  /**
+   * Deletes completed and cancelled jobs that ended longer ago than `retentionMs`, with all that belongs to them; first ended,
+   * first deleted. A blob that cannot be deleted now is tried again at the next prune.
+   */
   prune(request: { readonly retentionMs: number; readonly limit: number }): Promise<{ readonly pruned: number }>;
   /** Brings the schema up to date. Safe to run twice and from two processes at once. */
   migrate(): Promise<void>;
@@ -117,14 +121,20 @@ export interface NewJob {
 }
 
 /**
- * The claim to a unique key. `holdWhile`: `pending` gives the key back when the job is claimed, `active` when it ends,
- * `period` `periodMs` after it was created. When another job holds the key:
+ * The claim to a unique key. `holdWhile`: `pending` gives the key back when the job is claimed, and takes it again when the job
+ * goes back to waiting and nobody else has it by then; `active` gives it back when the job ends; `period` `periodMs` after it
+ * was created. When another job holds the key:
  * - `keep`: nothing is added.
- * - `replace`: a holder that waits (scheduled, pending, retrying) takes the new payload, priority and due time; otherwise keep.
+ * - `replace`: a holder that waits (scheduled, pending, retrying) takes the new payload; otherwise keep.
  * - `rerun`: a holder that waits takes the new payload; behind one in flight, exactly one job waits as `blocked` and becomes
- *   runnable in the transaction that ends the holder; asked again, that one takes the newest payload.
+ *   runnable in the transaction that ends the holder; asked again, that one takes the newest payload, whatever has become of
+ *   the holder or its period.
+ *
+ * A job that takes another payload starts afresh: steps and progress are gone, attempt and crashes are 0, and correlation,
+ * trace and maxAttempts are the new job's; id, age, epoch and history stay. Version, priority, due time and blob are always taken.
  */
 export interface UniqueClaim {
+  /** Begins with the job's type; never with `>`, which stores may use for keys of their own. */
   readonly key: string;
   readonly holdWhile: "pending" | "active" | "period";
   readonly periodMs: number | null;
@@ -287,7 +297,8 @@ export interface LostJob extends ClaimedJob {
 /**
  * - `cancel`: a waiting job is cancelled; one in flight is asked to stop (`requested`).
  * - `retry`: a failed job becomes pending with a fresh attempt budget (its epoch and steps stay), a retrying one is due now.
- * - `edit`: takes a new payload and version, then as retry for a failed job; allowed while it waits or has failed. The old payload goes to the audit.
+ * - `edit`: takes a new payload and version, then as retry for a failed job; allowed while it waits or has failed. The old
+ *   payload goes to the audit; with another one, the steps, the progress and the spent attempts go as well.
  * - `discard`: a failed job becomes cancelled.
  */
 export type OperatorCommand = {

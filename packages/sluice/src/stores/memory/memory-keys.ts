@@ -23,6 +23,14 @@ export class MemoryKeys {
     if (row.unique !== null) this.#holders.set(row.unique.key, row);
   }
 
+  /** For a row that may have given its key back. False when another job holds it by now; then nothing changes. */
+  takeIfFree(row: Row, now: number): boolean {
+    const holder = row.unique === null ? undefined : this.holder(row.unique.key, now);
+    if (holder !== undefined && holder !== row) return false;
+    this.take(row);
+    return true;
+  }
+
   /** From here on `row` waits behind the holder of its key. */
   wait(row: Row): void {
     if (row.unique !== null) this.#successors.set(row.unique.key, row);

@@ -80,16 +80,16 @@ export class MemoryStore implements Store {
     if (sentBefore !== undefined) return created(sentBefore);
 
     const state = firstState(dueAt(job, now), now);
+    // Also when the holder waits again (a retry), and when its period is over: the newest payload must be the one that runs last.
+    const successor = job.unique?.onConflict === "rerun" ? this.#keys.successor(job.unique.key) : undefined;
+    if (successor !== undefined) return this.#replace(successor, job, now);
+
     const holder = job.unique === null ? undefined : this.#keys.holder(job.unique.key, now);
     if (job.unique === null || holder === undefined) {
       const row = this.#insert(job, state, now);
       this.#keys.take(row);
       return created(row);
     }
-
-    // Also when the holder waits again (a retry): the newest payload must be the one that runs last.
-    const successor = job.unique.onConflict === "rerun" ? this.#keys.successor(job.unique.key) : undefined;
-    if (successor !== undefined) return this.#replace(successor, job, now);
 
     switch (conflictMove(job.unique.onConflict, holder.job.state)) {
       case "keep":
@@ -113,9 +113,13 @@ export class MemoryStore implements Store {
     return row;
   }
 
-  /** The waiting job takes what the new one brings, and keeps its id, its age, its attempts and its place among equals. */
+  /**
+   * The waiting job takes what the new one brings, and keeps its id, its age, its epoch and its place among equals. With the
+   * payload it has already, it also keeps what was done and spent on that.
+   */
   #replace(row: Row, newer: NewJob, now: number): EnqueueResult {
     const due = dueAt(newer, now);
+    const isOtherPayload = row.job.payload !== newer.payload;
     row.job.version = newer.version;
     row.job.payload = newer.payload;
     row.job.priority = newer.priority;
@@ -125,6 +129,12 @@ export class MemoryStore implements Store {
 
     const state = firstState(due, now);
     if (row.job.state !== "blocked" && row.job.state !== state) this.#move(row, state, now);
+    if (isOtherPayload) {
+      startAfresh(row);
+      row.job.maxAttempts = newer.maxAttempts;
+      row.job.correlation = structuredClone(newer.correlation);
+      row.job.trace = structuredClone(newer.trace);
+    }
     this.#note(row.job.state);
     return { outcome: "replaced", job: toRecord(row) };
   }
@@ -218,6 +228,8 @@ export class MemoryStore implements Store {
     }
 
     this.#move(row, state, now, settlement.kind === "release" ? row.rank : now);
+    // It waits again. If another job has the key by now, both wait: turning one away now would lose it.
+    if (!hasEnded(state) && row.unique?.holdWhile === "pending") this.#keys.takeIfFree(row, now);
     // After the move: a child may take over the key that its parent has just given back.
     if (settlement.kind === "complete") for (const child of settlement.children) this.#enqueueOne(child, now);
     return result;
@@ -359,10 +371,10 @@ export class MemoryStore implements Store {
     if (move === "wrong_state") return { id, outcome: move, state };
 
     const isRevived = state === "failed" && typeof move === "object" && move.to === "pending";
-    if (isRevived && this.#isKeyTaken(row, now)) return { id, outcome: "key_taken", state };
-    if (isRevived) this.#startOver(row);
+    if (isRevived && !this.#startOver(row, now)) return { id, outcome: "key_taken", state };
 
     if (command.action === "edit") {
+      if (command.payload !== payload) startAfresh(row);
       job.payload = command.payload;
       job.version = command.version;
     }
@@ -390,16 +402,14 @@ export class MemoryStore implements Store {
     return { id, outcome: move === "request_cancel" ? "requested" : "applied", state: job.state };
   }
 
-  #isKeyTaken(row: Row, now: number): boolean {
-    if (row.unique?.holdWhile !== "active") return false;
-    const holder = this.#keys.holder(row.unique.key, now);
-    return holder !== undefined && holder !== row;
-  }
-
-  /** A fresh budget, and its key again. Epoch, steps and history stay. */
-  #startOver(row: Row): void {
+  /**
+   * A fresh budget, and its key again; false when one that it must hold belongs to another job by now. Epoch, steps and history stay.
+   */
+  #startOver(row: Row, now: number): boolean {
+    const holdWhile = row.unique?.holdWhile ?? "period";
+    if (holdWhile !== "period" && !this.#keys.takeIfFree(row, now) && holdWhile === "active") return false;
     Object.assign(row.job, { attempt: 0, crashes: 0, error: null, failReason: null });
-    if (row.unique?.holdWhile === "active") this.#keys.take(row);
+    return true;
   }
 
   // ── reading ───────────────────────────────────────────────────────────────
@@ -468,6 +478,7 @@ export class MemoryStore implements Store {
     const now = this.#open();
     const old = this.#select(({ job }) => isPrunable(job) && now - (job.finishedAt ?? now) > retentionMs)
       .filter((row) => !this.#keys.isKeeping(row, now))
+      .sort((a, b) => (a.job.finishedAt ?? 0) - (b.job.finishedAt ?? 0) || a.insertion - b.insertion)
       .slice(0, limit);
     for (const row of old) {
       this.#rows.delete(row.job.id);
@@ -491,6 +502,13 @@ export class MemoryStore implements Store {
     if (this.#isClosed) throw new JobsError("STORE_CLOSED", "The memory store was closed. Open a new one.");
     return this.#clock.now();
   }
+}
+
+/** A waiting or failed job takes another payload: what was done and spent on the old one is not the new one's. */
+function startAfresh({ job, steps }: Row): void {
+  steps.length = 0;
+  // A job that waits for its backoff still shows what it waits after.
+  Object.assign(job, { attempt: 0, crashes: 0, progress: null, error: job.state === "retrying" ? job.error : null });
 }
 
 function created({ job }: Row): EnqueueResult {

@@ -10,7 +10,17 @@ export function isBlobId(id: string): boolean {
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id);
 }
 
-/** Deleting twice is fine. */
-export function deleteBlobFiles(folder: string, ids: readonly string[]): void {
-  for (const id of ids) if (isBlobId(id)) rmSync(join(folder, id), { force: true });
+/** Answers which are gone now; for those that were gone before, too. Never throws: `prune` tries the others again. */
+export function deleteBlobFiles(folder: string, ids: readonly string[]): readonly string[] {
+  return ids.filter((id) => !isBlobId(id) || isDeleted(join(folder, id)));
+}
+
+/** A folder whose rights have changed or whose disk is read-only must not stop the jobs: their rows are what counts. */
+function isDeleted(path: string): boolean {
+  try {
+    rmSync(path, { force: true });
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -54,15 +54,19 @@ export async function openDatabase({
 /** @throws {JobsError} SQLITE_TOO_OLD */
 export function refuseOldSqlite(connection: Connection): void {
   const { version } = connection.prepare("select sqlite_version() as version").get() as { version: string };
-  const [major = 0, minor = 0, patch = 0] = version.split(".").map(Number);
-  // 3.51.3 repairs the WAL-reset bug, which damages a file that several connections write.
-  if (major * 1e6 + minor * 1e3 + patch >= 3_051_003) return;
+  if (isNewEnough(version)) return;
   throw new JobsError(
     "SQLITE_TOO_OLD",
     `This connection runs SQLite ${version}, which can damage a database that several connections write. ` +
       "Install @photostructure/sqlite 1.2.1 or newer, use Node.js 24.13 or newer, or update the driver that you bring yourself; it needs SQLite 3.51.3.",
     { version },
   );
+}
+
+/** 3.51.3 repairs the WAL-reset bug, which damages a file that several connections write. */
+function isNewEnough(version: string): boolean {
+  const [major = 0, minor = 0, patch = 0] = version.split(".").map(Number);
+  return major * 1e6 + minor * 1e3 + patch >= 3_051_003;
 }
 
 function isBusy(error: unknown): boolean {
@@ -161,12 +165,33 @@ interface Driver {
   ) => Database;
 }
 
-/** Node carries a new enough SQLite from version 24 on; before that a package with the same API does. */
+type DriverName = "node:sqlite" | "@photostructure/sqlite";
+
+/**
+ * The drivers to try, best first. Node's own SQLite is one dependency less, from the version on that has what we need of its API;
+ * a package with the same API stands in for it. A SQLite that is too old comes last: opening the file then says what to do.
+ */
+export function driversFor(versions: {
+  readonly node: string;
+  readonly sqlite?: string | undefined;
+}): readonly [DriverName, ...DriverName[]] {
+  if (Number(versions.node.split(".")[0]) < 24) return ["@photostructure/sqlite"];
+  return isNewEnough(versions.sqlite ?? "0")
+    ? ["node:sqlite", "@photostructure/sqlite"]
+    : ["@photostructure/sqlite", "node:sqlite"];
+}
+
 async function loadDriver(): Promise<Driver> {
-  const nodeMajor = Number(process.versions.node.split(".")[0]);
-  // Not written as a literal: the types of Node 20 do not know the module.
-  const name: string = nodeMajor >= 24 ? "node:sqlite" : "@photostructure/sqlite";
-  return (await import(name)) as Driver;
+  const { node, sqlite } = process.versions as { node: string; sqlite?: string };
+  // Not written as literals: the types of Node 20 do not know the module.
+  const [first, second] = driversFor({ node, sqlite });
+  try {
+    return (await import(first)) as Driver;
+  } catch (error) {
+    // Not installed, not built for this system, or a Node.js that was compiled without it.
+    if (second === undefined) throw error;
+    return (await import(second)) as Driver;
+  }
 }
 
 function prepareFile(path: string): void {

@@ -4,7 +4,8 @@
  */
 import type { EnqueueResult, NewJob } from "../../store.js";
 import { conflictMove, firstState } from "../../transition.js";
-import { dueAt, findById, findByKey, jsonOrNull, rerunKey, toRecord } from "./rows.js";
+import { noteIdTime } from "./id-times.js";
+import { correlationOf, dueAt, findById, findByKey, jsonOrNull, rerunKey, toRecord } from "./rows.js";
 import type { JobRow } from "./rows.js";
 import type { Session } from "./session.js";
 
@@ -22,18 +23,19 @@ function enqueueOne(session: Session, job: NewJob): EnqueueResult {
   const sentBefore = findById(session, job.id);
   if (sentBefore !== undefined) return createdBefore(sentBefore);
 
-  // Nothing but the unique key can have refused the insert.
-  const unique = job.unique!;
-  const holder = findByKey(session, unique.key)!;
-  if (holder.unique_while === "period" && now >= (holder.unique_until ?? 0)) {
-    session.sql(dropKey).run(holder.seq);
-    insert(session, job, { state, heldKey: unique.key });
-    return created;
-  }
+  const { unique } = job;
+  const holder = unique === null ? undefined : findByKey(session, unique.key);
+  if (unique === null || holder === undefined) throw notAdded(job);
 
-  // Also when the holder waits again (a retry): the newest payload must be the one that runs last.
+  // Also when the holder waits again (a retry), and when its period is over: the newest payload must be the one that runs last.
   const successor = unique.onConflict === "rerun" ? findByKey(session, rerunKey(unique.key)) : undefined;
   if (successor !== undefined) return replace(session, successor, job);
+
+  if (hasExpired(session, holder)) {
+    session.sql(dropKey).run(holder.seq);
+    mustInsert(session, job, { state, heldKey: unique.key });
+    return created;
+  }
 
   switch (conflictMove(unique.onConflict, holder.state)) {
     case "keep":
@@ -41,7 +43,7 @@ function enqueueOne(session: Session, job: NewJob): EnqueueResult {
     case "replace":
       return replace(session, holder, job);
     case "block":
-      insert(session, job, { state: "blocked", heldKey: rerunKey(unique.key) });
+      mustInsert(session, job, { state: "blocked", heldKey: rerunKey(unique.key) });
       return { ...created, state: "blocked" };
   }
 }
@@ -64,12 +66,46 @@ export function giveBackKey(
   session.moved(successor.type, "blocked", state);
 }
 
+/**
+ * For a job without its key that could hold it: takes it when no other job has it. Called when a job goes back to waiting after
+ * its claim gave the key away, and when an operator revives one.
+ */
+export function takeKeyIfFree(session: Session, row: JobRow): boolean {
+  if (row.unique_key === null || row.held_key !== null) return true;
+  const holder = findByKey(session, row.unique_key);
+  if (holder !== undefined && !hasExpired(session, holder)) return false;
+  if (holder !== undefined) session.sql(dropKey).run(holder.seq);
+  session.sql(takeKey).run(row.seq);
+  return true;
+}
+
+function hasExpired(session: Session, holder: JobRow): boolean {
+  return holder.unique_while === "period" && session.now >= (holder.unique_until ?? 0);
+}
+
+/** Called when a waiting or failed job takes another payload: what was done and spent on the old one is not the new one's. */
+export function startAfresh(session: Session, seq: number): void {
+  session.sql(dropSteps).run(seq);
+  session.sql(renewWork).run(seq);
+}
+
+interface Place {
+  readonly state: "scheduled" | "pending" | "blocked";
+  readonly heldKey: string | null;
+}
+
+/** Where the key was seen to be free in this transaction. */
+function mustInsert(session: Session, job: NewJob, place: Place): void {
+  if (!insert(session, job, place)) throw notAdded(job);
+}
+
+/** Better than to answer "created" for a job that is not there. */
+function notAdded({ id, unique }: NewJob): Error {
+  return new Error(`Job ${id} was not added, and nobody was found to hold its key ${unique?.key ?? "(none)"}.`);
+}
+
 /** False when the id or the key is there already; nothing is added then. */
-function insert(
-  session: Session,
-  job: NewJob,
-  { state, heldKey }: { readonly state: "scheduled" | "pending" | "blocked"; readonly heldKey: string | null },
-): boolean {
+function insert(session: Session, job: NewJob, { state, heldKey }: Place): boolean {
   const { now } = session;
   const { unique } = job;
   const { changes } = session
@@ -95,16 +131,21 @@ function insert(
     );
   if (Number(changes) === 0) return false;
 
-  if (job.correlation !== null) {
-    for (const name of Object.keys(job.correlation)) {
-      session.sql(insertCorrelation).run(name, job.correlation[name]!, job.id);
-    }
-  }
+  noteIdTime(session, job.id);
+  insertCorrelations(session, job.id, job.correlation);
   session.moved(job.type, null, state);
   return true;
 }
 
-/** The waiting job takes what the new one brings, and keeps its id, its age, its attempts and its place among equals. */
+function insertCorrelations(session: Session, id: string, correlation: NewJob["correlation"]): void {
+  if (correlation === null) return;
+  for (const name of Object.keys(correlation)) session.sql(insertCorrelation).run(name, correlation[name]!, id);
+}
+
+/**
+ * The waiting job takes what the new one brings, and keeps its id, its age, its epoch and its place among equals. With the
+ * payload it has already, it also keeps what was done and spent on that.
+ */
 function replace(session: Session, row: JobRow, newer: NewJob): EnqueueResult {
   const { now } = session;
   const due = dueAt(newer, now);
@@ -114,9 +155,22 @@ function replace(session: Session, row: JobRow, newer: NewJob): EnqueueResult {
   session
     .sql(replaceJob)
     .run(newer.version, newer.payload, newer.priority, due ?? now, newer.blob, state, rank, row.seq);
+  if (row.payload !== newer.payload) {
+    startAfresh(session, row.seq);
+    session.sql(adopt).run(newer.maxAttempts, jsonOrNull(newer.correlation), jsonOrNull(newer.trace), row.seq);
+    deleteCorrelations(session, row);
+    insertCorrelations(session, row.id, newer.correlation);
+  }
   session.moved(row.type, row.state, state);
   if (state !== "blocked") session.hintWork();
   return { outcome: "replaced", job: toRecord(findById(session, row.id)!) };
+}
+
+/** The rows by which a job is found. */
+export function deleteCorrelations(session: Session, row: Pick<JobRow, "id" | "correlation">): void {
+  for (const [name, value] of Object.entries(correlationOf(row) ?? {})) {
+    session.sql(deleteCorrelation).run(name, value, row.id);
+  }
 }
 
 function createdBefore(row: JobRow): EnqueueResult {
@@ -142,6 +196,37 @@ const insertCorrelation = `
 const dropKey = `
   update sluice_jobs
   set held_key = null
+  where seq = ?`;
+
+// Primary key.
+const takeKey = `
+  update sluice_jobs
+  set held_key = unique_key
+  where seq = ?`;
+
+// Primary key.
+const deleteCorrelation = `
+  delete from sluice_correlations
+  where name = ?
+    and value = ?
+    and id = ?`;
+
+// Unique index on (job, name).
+const dropSteps = `
+  delete from sluice_steps
+  where job = ?`;
+
+// Primary key. A job that waits for its backoff still shows what it waits after.
+const renewWork = `
+  update sluice_jobs
+  set attempt = 0, crashes = 0, progress_done = null, progress_total = null,
+    error = case when state = 'retrying' then error end
+  where seq = ?`;
+
+// Primary key.
+const adopt = `
+  update sluice_jobs
+  set max_attempts = ?, correlation = ?, trace = ?
   where seq = ?`;
 
 // sluice_jobs_key.

@@ -2,12 +2,15 @@
  * Blobs as files in a folder beside the database. A file appears under its name only when all of it is on the disk.
  */
 import { createReadStream } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { v7 as uuidv7 } from "uuid";
 import { JobsError } from "../../errors.js";
 import type { BlobRef, BlobStore } from "../../store.js";
 import { deleteBlobFiles, isBlobId } from "./blob-files.js";
+
+const unfinishedSuffix = ".part";
+const dayMs = 24 * 60 * 60 * 1_000;
 
 export class FileBlobs implements BlobStore {
   readonly #folder: string;
@@ -18,7 +21,7 @@ export class FileBlobs implements BlobStore {
 
   async put(source: AsyncIterable<Uint8Array>): Promise<BlobRef> {
     const id = uuidv7();
-    const unfinished = join(this.#folder, `${id}.part`);
+    const unfinished = join(this.#folder, `${id}${unfinishedSuffix}`);
     try {
       const firstMade = await mkdir(this.#folder, { recursive: true, mode: 0o700 });
       if (firstMade !== undefined) await syncFolder(dirname(firstMade));
@@ -45,8 +48,22 @@ export class FileBlobs implements BlobStore {
     for (const id of ids) if (isBlobId(id)) await rm(join(this.#folder, id), { force: true });
   }
 
+  /** As far as it can be done now; `prune` does the rest. */
   removeNow(ids: readonly string[]): void {
     deleteBlobFiles(this.#folder, ids);
+  }
+
+  /**
+   * Deletes what a process that was killed while it wrote has left. Bytes are written without a pause: a file that nobody has
+   * touched for a day is nobody's.
+   * @param now The system's time, as that of the files is.
+   */
+  async removeUnfinished(now: number): Promise<void> {
+    for (const name of await readdir(this.#folder)) {
+      const path = join(this.#folder, name);
+      if (!isUnfinished(name) || now - (await stat(path)).mtimeMs <= dayMs) continue;
+      await rm(path, { force: true });
+    }
   }
 
   async #write(path: string, source: AsyncIterable<Uint8Array>): Promise<number> {
@@ -68,6 +85,11 @@ export class FileBlobs implements BlobStore {
     if (!isBlobId(id)) throw notFound(id);
     return join(this.#folder, id);
   }
+}
+
+/** The folder may have files in it that are not ours. */
+function isUnfinished(name: string): boolean {
+  return name.endsWith(unfinishedSuffix) && isBlobId(name.slice(0, -unfinishedSuffix.length));
 }
 
 /** Without it, a new name may not survive a power failure although the bytes behind it do. */

@@ -48,12 +48,13 @@ export async function sqlite({
   const { allowExtension = false, setup } = application;
   const blobFolder = resolve(blobDir ?? `${path}-blobs`);
   const connection = await openDatabase({ path, allowExtension });
+  const blobs = new FileBlobs(blobFolder);
   try {
     const store = await SqliteStore.open({
       path,
       clock,
       connection,
-      blobs: new FileBlobs(blobFolder),
+      blobs,
       startThread: async (onHint) => {
         if (allowExtension) connection.enableLoadExtension(true);
         setup?.(connection);
@@ -62,6 +63,8 @@ export async function sqlite({
         return StoreThread.start({ path, blobDir: blobFolder, pollMs, sharedNow }, onHint);
       },
     });
+    // Nobody waits for it. There may be no folder yet, or another process does the same: the next one to open tries again.
+    void blobs.removeUnfinished(systemClock.now()).catch(() => undefined);
     return store;
   } catch (error) {
     connection.close();

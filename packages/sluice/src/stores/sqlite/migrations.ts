@@ -2,14 +2,14 @@
  * The schema, as numbered steps that only ever move forward. Our tables are called sluice_*: the application's may live beside them.
  */
 import { JobsError } from "../../errors.js";
-import type { Connection } from "./engine.js";
+import type { Connection, Database } from "./engine.js";
 
 /**
  * Brings the schema up to date. One transaction holds the write lock from the look at the version to the last step,
  * so that a second process waits and then finds nothing to do.
  * @throws {JobsError} SCHEMA_TOO_NEW; an error of the driver when the lock cannot be had.
  */
-export function migrate(connection: Connection, { path, now }: { readonly path: string; readonly now: number }): void {
+export function migrate(connection: Database, { path, now }: { readonly path: string; readonly now: number }): void {
   if (versionOf(connection, path) === migrations.length) return;
 
   connection.exec("begin immediate");
@@ -26,7 +26,8 @@ export function migrate(connection: Connection, { path, now }: { readonly path: 
     });
     connection.exec("commit");
   } catch (error) {
-    connection.exec("rollback");
+    // After a full disk SQLite has rolled back by itself, and a second rollback would hide why.
+    if (connection.isTransaction) connection.exec("rollback");
     throw error;
   }
 }
@@ -66,7 +67,7 @@ const migrations: readonly string[] = [
     max_attempts integer not null,
     crashes integer not null default 0,
     worker integer,                      -- sluice_workers.seq
-    held_key text,                       -- its unique key while it holds it; 'rerun:' || key while it waits behind the holder
+    held_key text,                       -- its unique key while it holds it; '>' || key while it waits behind the holder
     run_at integer not null,
     created_at integer not null,
     started_at integer,
@@ -94,7 +95,17 @@ const migrations: readonly string[] = [
   create unique index sluice_jobs_key on sluice_jobs (held_key) where held_key is not null;
   create index sluice_jobs_blocked on sluice_jobs (id) where state = 'blocked';
   create index sluice_jobs_failed on sluice_jobs (type, id) where state = 'failed';
-  create index sluice_jobs_finished on sluice_jobs (finished_at) where state in ('completed', 'cancelled');
+  create index sluice_jobs_cancelled on sluice_jobs (id) where state = 'cancelled';
+  create index sluice_jobs_finished on sluice_jobs (finished_at)
+    where state in ('completed', 'cancelled') and held_key is null;
+  create index sluice_jobs_key_kept on sluice_jobs (unique_until)
+    where state in ('completed', 'cancelled') and held_key is not null;
+
+  -- The furthest that any id given so far was from the time it was given at; see id-times.ts.
+  create table sluice_id_skew (
+    only_row integer primary key,
+    ms integer not null
+  ) strict;
 
   create table sluice_correlations (
     name text not null,

@@ -4,11 +4,12 @@
 import type { JobId } from "../../job.js";
 import type { AmendAnswer, AuditQuery, AuditRecord, OperatorCommand } from "../../store.js";
 import { amendMove } from "../../transition.js";
-import { giveBackKey } from "./enqueue.js";
+import { deleteCorrelations, giveBackKey, startAfresh, takeKeyIfFree } from "./enqueue.js";
 import { page } from "./reading.js";
-import { findById, findByKey } from "./rows.js";
+import { findById } from "./rows.js";
 import type { JobRow } from "./rows.js";
 import type { Session } from "./session.js";
+import { uncut } from "./text.js";
 
 type AmendResult = AmendAnswer["results"][number];
 
@@ -31,13 +32,17 @@ function amendOne(session: Session, id: JobId, command: OperatorCommand): AmendR
   const isRevived = state === "failed" && typeof move === "object" && move.to === "pending";
   if (isRevived && !startOver(session, row)) return { id, outcome: "key_taken", state };
 
-  if (command.action === "edit") session.sql(editJob).run(command.payload, command.version, row.seq);
+  if (command.action === "edit") {
+    session.sql(editJob).run(command.payload, command.version, row.seq);
+    if (command.payload !== row.payload) startAfresh(session, row.seq);
+  }
+  const reason = uncut(command.reason);
   if (move === "request_cancel") {
-    session.sql(requestCancel).run(now, command.reason, row.seq);
+    session.sql(requestCancel).run(now, reason, row.seq);
     session.hintWork();
   } else if (move !== "edit_in_place") {
     if (move.to === "pending") session.sql(makePending).run(now, row.seq);
-    if (move.to === "cancelled") session.sql(makeCancelled).run(now, command.reason, row.seq);
+    if (move.to === "cancelled") session.sql(makeCancelled).run(now, reason, row.seq);
     session.moved(row.type, state, move.to);
     if (move.to === "cancelled") leaveKey(session, row);
   }
@@ -47,35 +52,30 @@ function amendOne(session: Session, id: JobId, command: OperatorCommand): AmendR
     .sql(insertAudit)
     .run(
       now,
-      command.actor,
+      uncut(command.actor),
       command.action,
       id,
       row.type,
       state,
       stateAfter,
       command.action === "edit" ? row.payload : null,
-      command.reason,
+      reason,
     );
   return { id, outcome: move === "request_cancel" ? "requested" : "applied", state: stateAfter };
 }
 
-/** A fresh budget, and its key again; false when that belongs to another job by now. Epoch, steps and history stay. */
+/**
+ * A fresh budget, and its key again; false when one that it must hold belongs to another job by now. Epoch, steps and history stay.
+ */
 function startOver(session: Session, row: JobRow): boolean {
-  if (row.unique_while === "active" && row.unique_key !== null && row.held_key === null) {
-    const holder = findByKey(session, row.unique_key);
-    if (holder !== undefined) {
-      if (holder.unique_while !== "period" || session.now < (holder.unique_until ?? 0)) return false;
-      session.sql(setKey).run(null, holder.seq);
-    }
-    session.sql(setKey).run(row.unique_key, row.seq);
-  }
+  if (row.unique_while !== "period" && !takeKeyIfFree(session, row) && row.unique_while === "active") return false;
   session.sql(renewBudget).run(row.seq);
   return true;
 }
 
 function leaveKey(session: Session, row: JobRow): void {
   if (row.held_key === null) return;
-  if (row.state === "blocked") session.sql(setKey).run(null, row.seq);
+  if (row.state === "blocked") session.sql(leavePlace).run(row.seq);
   else giveBackKey(session, { seq: row.seq, heldKey: row.held_key, holdWhile: row.unique_while });
 }
 
@@ -99,18 +99,16 @@ export function prune(
   }: { readonly retentionMs: number; readonly limit: number; readonly deletedBlobs: readonly string[] },
 ): { readonly pruned: number } {
   for (const blob of deletedBlobs) session.sql(deleteFreedBlob).run(blob);
+  session.sql(dropExpiredKeys).run(session.now);
   const endedBefore = Math.floor(session.now - retentionMs);
-  const old = session.sql(selectOld).all(endedBefore, session.now, limit) as OldRow[];
-  for (const { seq, id, type, state, blob, correlation } of old) {
+  const old = session.sql(selectOld).all(endedBefore, limit) as OldRow[];
+  for (const row of old) {
+    const { seq, type, state, blob } = row;
     session.sql(deleteJob).run(seq);
     session.sql(deleteAttempts).run(seq);
     session.sql(deleteSteps).run(seq);
     session.sql(deleteLines).run(seq);
-    if (correlation !== null) {
-      for (const [name, value] of Object.entries(JSON.parse(correlation) as Record<string, string>)) {
-        session.sql(deleteCorrelation).run(name, value, id);
-      }
-    }
+    deleteCorrelations(session, row);
     session.free(blob);
     session.moved(type, state, null);
   }
@@ -151,10 +149,10 @@ const makeCancelled = `
   set state = 'cancelled', finished_at = ?, cancel_reason = ?
   where seq = ?`;
 
-// Primary key, sluice_jobs_key.
-const setKey = `
+// Primary key.
+const leavePlace = `
   update sluice_jobs
-  set held_key = ?
+  set held_key = null
   where seq = ?`;
 
 // Primary key.
@@ -185,14 +183,28 @@ const selectAuditOf = `
   order by seq desc
   limit ?`;
 
-// sluice_jobs_finished. A key that is still held for a period keeps its job.
+// Inner: sluice_jobs_key_kept. Outer: primary key. Nobody waits behind a job that has ended. A bounded number at a time.
+const dropExpiredKeys = `
+  update sluice_jobs
+  set held_key = null
+  where seq in (
+    select seq
+    from sluice_jobs
+    where state in ('completed', 'cancelled')
+      and held_key is not null
+      and unique_until <= ?
+    order by unique_until
+    limit 1000
+  )`;
+
+// sluice_jobs_finished, which leaves out the jobs that a key still keeps: they would be looked at in every round.
 const selectOld = `
   select seq, id, type, state, blob, correlation
   from sluice_jobs
   where state in ('completed', 'cancelled')
+    and held_key is null
     and finished_at < ?
-    and (held_key is null or unique_until <= ?)
-  order by finished_at
+  order by finished_at, seq
   limit ?`;
 
 // Primary key. A bounded number at a time.
@@ -201,13 +213,12 @@ const selectFreedBlobs = `
   from sluice_freed_blobs
   limit 1000`;
 
-// Primary keys and the indexes on job, in all six.
+// Primary keys and the indexes on job, in all five.
 const deleteFreedBlob = "delete from sluice_freed_blobs where blob = ?";
 const deleteJob = "delete from sluice_jobs where seq = ?";
 const deleteAttempts = "delete from sluice_attempts where job = ?";
 const deleteSteps = "delete from sluice_steps where job = ?";
 const deleteLines = "delete from sluice_lines where job = ?";
-const deleteCorrelation = "delete from sluice_correlations where name = ? and value = ? and id = ?";
 
 // Full scan: a row per worker process. A lost one stays long enough for its process to hear of it.
 const deleteWorkers = `

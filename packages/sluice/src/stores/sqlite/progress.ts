@@ -4,6 +4,7 @@
 import type { AttemptError, Hold } from "../../job.js";
 import type { JobHistory, LogLine, Note, Step, StepResult, StepWrite } from "../../store.js";
 import type { Session } from "./session.js";
+import { uncut } from "./text.js";
 
 const keptLines = 1_000;
 
@@ -27,7 +28,7 @@ export function annotate(session: Session, notes: readonly Note[]): readonly ("a
     const job = heldSeq(session, hold);
     if (job === undefined) return "lease_lost";
     if (progress !== null) session.sql(keepProgress).run(progress.done, progress.total, job);
-    for (const { at, level, message } of lines) session.sql(insertLine).run(job, Math.floor(at), level, message);
+    for (const { at, level, message } of lines) session.sql(insertLine).run(job, Math.floor(at), level, uncut(message));
     if (lines.length > 0) session.sql(dropOldLines).run(job, job, keptLines);
     return "applied";
   });

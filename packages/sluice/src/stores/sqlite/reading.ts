@@ -4,6 +4,7 @@
 import { jobStates } from "../../job.js";
 import type { JobId, JobRecord, JobState } from "../../job.js";
 import type { JobFilter, ListPage, ListQuery, TypeCounts } from "../../store.js";
+import { idRange } from "./id-times.js";
 import { jobColumns, toRecord } from "./rows.js";
 import type { JobRow } from "./rows.js";
 import type { Session } from "./session.js";
@@ -26,12 +27,18 @@ export function page(
   { filter, page: { before, limit } }: ListQuery,
 ): { readonly rows: readonly JobRow[]; readonly next: JobId | null } {
   const { conditions, parameters } = conditionsOf(filter);
-  const bound = before === null ? [] : [before];
+  const { from, below } = idRange(session, filter);
+  // One upper bound: with two the planner searches by the first and only compares with the second.
+  const end = before === null || below === null ? (before ?? below) : before < below ? before : below;
+  const bounds = [
+    { compare: ">=", bound: from },
+    { compare: "<", bound: end },
+  ].filter((entry): entry is { compare: string; bound: string } => entry.bound !== null);
   // One more than asked for shows whether there is a next page.
   const select = (source: Source) =>
     session
-      .sql(selectPage(source, [...conditions, ...(before === null ? [] : [`${source.id} < ?`])]))
-      .all(...source.parameters, ...parameters, ...bound, limit + 1) as JobRow[];
+      .sql(selectPage(source, [...conditions, ...bounds.map(({ compare }) => `${source.id} ${compare} ?`)]))
+      .all(...source.parameters, ...parameters, ...bounds.map(({ bound }) => bound), limit + 1) as JobRow[];
 
   const rows = sourcesOf(session, filter).flatMap(select);
   rows.sort((a, b) => (a.id < b.id ? 1 : -1));
@@ -81,6 +88,13 @@ interface Source {
 const fewRows = 5_000;
 
 function sourcesOf(session: Session, { types, states, correlation }: JobFilter): readonly Source[] {
+  const wanted = countRows(session).filter(
+    ({ type, state, n }) =>
+      n > 0 && (states === undefined || states.includes(state)) && (types === undefined || types.includes(type)),
+  );
+  // Otherwise a walk over all ids would end without having found any.
+  if (wanted.length === 0) return [];
+
   const pair = Object.entries(correlation ?? {})[0];
   if (pair !== undefined) {
     // Primary key (name, value, id), backwards.
@@ -89,14 +103,14 @@ function sourcesOf(session: Session, { types, states, correlation }: JobFilter):
   }
 
   if (states !== undefined) {
-    const wanted = countRows(session).filter(
-      ({ type, state, n }) => n > 0 && states.includes(state) && (types === undefined || types.includes(type)),
-    );
     // sluice_jobs_failed, one walk for each type that has any.
     if (states.every((state) => state === "failed")) return wanted.map(({ type }) => failedOf(type));
 
+    // In the order of ids, however many there are.
+    if (states.every((state) => state === "cancelled")) return [cancelled];
+
     const isFew = wanted.reduce((sum, { n }) => sum + n, 0) <= fewRows;
-    if (isFew && !states.some((state) => state === "completed" || state === "cancelled")) {
+    if (isFew && !states.includes("completed")) {
       // The partial index of each state. The plus keeps the planner from walking the ids instead.
       return [...new Set(states)].map((state) => ({
         from: "sluice_jobs as job",
@@ -119,6 +133,13 @@ function failedOf(type: string): Source {
     id: "job.id",
   };
 }
+
+const cancelled: Source = {
+  from: "sluice_jobs as job indexed by sluice_jobs_cancelled",
+  where: ["job.state = 'cancelled'"],
+  parameters: [],
+  id: "job.id",
+};
 
 /** Written so that each matches the condition of a partial index. */
 const stateConditions: Readonly<Record<JobState, string>> = {

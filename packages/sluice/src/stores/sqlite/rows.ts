@@ -54,9 +54,12 @@ export function findByKey(session: Session, heldKey: string): JobRow | undefined
   return session.sql(selectByKey).get(heldKey) as JobRow | undefined;
 }
 
-/** What a job waiting behind the holder of `key` holds: in the same unique index, so that there is at most one. */
+/**
+ * What a job waiting behind the holder of `key` holds: in the same unique index, so that there is at most one.
+ * Keys begin with a job type, and no type has a ">" in its name: this is never a key of its own.
+ */
 export function rerunKey(key: string): string {
-  return `rerun:${key}`;
+  return `>${key}`;
 }
 
 /** The instant at which a new job may run; null for at once. Rounded up: never early. */
@@ -74,7 +77,7 @@ export function toRecord(row: JobRow): JobRecord {
     priority: row.priority,
     payload: row.payload,
     output: row.output,
-    correlation: parsed<Correlation>(row.correlation),
+    correlation: correlationOf(row),
     uniqueKey: row.unique_key,
     trace: parsed<TraceCarrier>(row.trace),
     createdAt: row.created_at,
@@ -92,6 +95,10 @@ export function toRecord(row: JobRow): JobRecord {
     error: parsed<AttemptError>(row.error),
     progress: row.progress_done === null ? null : { done: row.progress_done, total: row.progress_total },
   };
+}
+
+export function correlationOf({ correlation }: { readonly correlation: string | null }): Correlation | null {
+  return parsed<Correlation>(correlation);
 }
 
 /** A `ClaimedJob` as one JSON array, made inside SQLite. */

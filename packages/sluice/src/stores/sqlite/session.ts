@@ -6,6 +6,7 @@ import type { JobId, JobState } from "../../job.js";
 import { hasEnded } from "../../job.js";
 import type { WakeHint } from "../../store.js";
 import type { Connection, Statement } from "./engine.js";
+import type { SteadyClock } from "./steady-clock.js";
 
 /** What an operation leaves for its caller to do once it is durable. */
 export interface Effects {
@@ -22,14 +23,22 @@ export class Session {
 
   readonly #connection: Connection;
   readonly #clock: () => number;
+  readonly #steady: SteadyClock | null;
   readonly #statements = new Map<string, Statement>();
   #moves = new Map<string, Map<JobState, number>>();
   #hint = { work: false, ended: false };
   #freedBlobs: string[] = [];
 
-  constructor(connection: Connection, clock: () => number) {
+  /** @param steady For leases, where the clock is the system's and may be set; see steady-clock.ts. */
+  constructor(connection: Connection, clock: () => number, steady: SteadyClock | null = null) {
     this.#connection = connection;
     this.#clock = clock;
+    this.#steady = steady;
+  }
+
+  /** The instant by which a lease of this length must have run out to be over, whatever somebody did to the clock meanwhile. */
+  leaseNow(leaseMs: number): number {
+    return this.#steady === null ? this.now : Math.min(this.now, Math.floor(this.#steady.earliestNow(leaseMs)));
   }
 
   /** The statement, prepared once. */

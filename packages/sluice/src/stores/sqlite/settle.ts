@@ -6,10 +6,11 @@ import type { JobState } from "../../job.js";
 import { hasEnded } from "../../job.js";
 import type { Settlement, SettleResult } from "../../store.js";
 import { settledState } from "../../transition.js";
-import { enqueue, giveBackKey } from "./enqueue.js";
+import { enqueue, giveBackKey, takeKeyIfFree } from "./enqueue.js";
 import { findById } from "./rows.js";
 import type { JobRow } from "./rows.js";
 import type { Session } from "./session.js";
+import { uncut } from "./text.js";
 
 export function settle(session: Session, settlements: readonly Settlement[]): readonly SettleResult[] {
   return settlements.map((settlement) => {
@@ -57,7 +58,10 @@ function settleOne(session: Session, settlement: Settlement): SettleResult {
       row.seq,
     );
   session.moved(row.type, "processing", state);
-  if (hasEnded(state) && row.held_key !== null) {
+  if (!hasEnded(state)) {
+    // It waits again. If another job has the key by now, both wait: turning one away now would lose it.
+    if (row.unique_while === "pending") takeKeyIfFree(session, row);
+  } else if (row.held_key !== null) {
     giveBackKey(session, { seq: row.seq, heldKey: row.held_key, holdWhile: row.unique_while });
   }
   // Last: a child may take over the key that its parent has just given back.
@@ -85,7 +89,7 @@ function runAtAfter(settlement: Settlement, state: JobState, now: number): numbe
 
 /** A requested cancellation has left its reason in the row. */
 function cancelReasonAfter(settlement: Settlement, state: JobState, row: JobRow): string | null {
-  if (settlement.kind === "cancel") return row.cancel_reason ?? settlement.reason;
+  if (settlement.kind === "cancel") return row.cancel_reason ?? uncut(settlement.reason);
   return state === "cancelled" ? row.cancel_reason : null;
 }
 

@@ -3,12 +3,24 @@
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, openSync, rmSync, statSync, writeFileSync, writeSync, closeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { aBeat, aClaim, aNewJob, completeOf, ManualClock } from "../../testing/index.js";
+import { aBeat, aClaim, aNewJob, aUniqueClaim, completeOf, ManualClock } from "../../testing/index.js";
 import type { BeatAnswer } from "../../store.js";
+import { driversFor } from "./engine.js";
 import { sqlite } from "./index.js";
 import type { SqliteOptions, SqliteStore } from "./index.js";
 
@@ -231,6 +243,87 @@ describe("the application's connection", () => {
     here.connection.exec("rollback");
   });
 });
+
+describe("blobs", () => {
+  const replace = aUniqueClaim({ onConflict: "replace" });
+
+  /** A blob whose file cannot be deleted, whoever runs the test: root may delete any file, and nobody a folder as one. */
+  async function anUndeletableBlob(store: SqliteStore): Promise<{ readonly id: string; readonly path: string }> {
+    const { id } = await store.blobs.put(chunksOf("old"));
+    const path = join(`${newPath()}-blobs`, id);
+    rmSync(path);
+    mkdirSync(path);
+    return { id, path };
+  }
+
+  test("that cannot be deleted stop no call, and are deleted later", async () => {
+    const store = await openStore();
+    const { id, path } = await anUndeletableBlob(store);
+    await store.enqueue([aNewJob({ unique: replace, blob: id })]);
+
+    const [replaced] = await store.enqueue([aNewJob({ unique: replace })]);
+    const prune = { retentionMs: 0, limit: 10 };
+    const [pruned, added] = await Promise.all([store.prune(prune), store.enqueue([aNewJob()])]);
+    rmSync(path, { recursive: true });
+    writeFileSync(path, "old");
+    await store.prune(prune);
+
+    expect([replaced?.outcome, pruned.pruned, added[0]?.outcome]).toEqual(["replaced", 0, "created"]);
+    expect(existsSync(path)).toBe(false);
+    expect(store.connection.prepare("select * from sluice_freed_blobs").all()).toEqual([]);
+  });
+
+  test("that cannot be deleted do not fail a transaction that is committed", async () => {
+    const store = await openStore();
+    await store.heartbeat(aBeat());
+    const { id } = await anUndeletableBlob(store);
+    const unique = { ...replace, key: "key-2" };
+    await store.enqueue([aNewJob({ priority: 1 }), aNewJob({ unique, blob: id })]);
+    const { jobs } = await store.claim({ ...aClaim(), limit: 1 });
+    const settlement = completeOf(jobs[0]!, { children: [aNewJob({ unique })] });
+
+    const { result } = await store.transact(
+      () => undefined,
+      () => ({ write: "settle", settlement }),
+    );
+
+    expect(result).toBe("applied");
+  });
+
+  test("that a killed process left unfinished are deleted a day later", async () => {
+    const path = newPath();
+    const folder = `${path}-blobs`;
+    mkdirSync(folder);
+    const [old, recent, foreign] = [`${aNewJob().id}.part`, `${aNewJob().id}.part`, "notes.part"].map((name) =>
+      join(folder, name),
+    ) as [string, string, string];
+    for (const file of [old, recent, foreign]) writeFileSync(file, "half");
+    const longAgo = Date.now() / 1_000 - 25 * 60 * 60;
+    for (const file of [old, foreign]) utimesSync(file, longAgo, longAgo);
+
+    await openStore({ path });
+
+    await expect.poll(() => existsSync(old)).toBe(false);
+    expect([existsSync(recent), existsSync(foreign)]).toEqual([true, true]);
+  });
+});
+
+describe("the driver", () => {
+  test.each([
+    [{ node: "20.20.2" }, "@photostructure/sqlite"],
+    [{ node: "22.22.0", sqlite: "3.51.3" }, "@photostructure/sqlite"],
+    [{ node: "24.0.0", sqlite: "3.49.1" }, "@photostructure/sqlite"],
+    [{ node: "24.12.0", sqlite: "3.51.2" }, "@photostructure/sqlite"],
+    [{ node: "24.14.0", sqlite: "3.51.3" }, "node:sqlite"],
+    [{ node: "26.0.0", sqlite: "4.0.0" }, "node:sqlite"],
+  ])("for %o is %s", (versions, driver) => {
+    expect(driversFor(versions)[0]).toBe(driver);
+  });
+});
+
+async function* chunksOf(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text);
+}
 
 function child(order: "open" | "write", path: string) {
   return fork(new URL("./process.test.worker.js", import.meta.url), [order, path]);

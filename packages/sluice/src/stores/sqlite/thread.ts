@@ -16,6 +16,7 @@ import { packError } from "./protocol.js";
 import type { Answer, Call, FromThread, KeepLease, ThreadStart, ToThread } from "./protocol.js";
 import { Session } from "./session.js";
 import type { Effects } from "./session.js";
+import { SteadyClock } from "./steady-clock.js";
 
 type Operation = (session: Session, argument: unknown) => unknown;
 
@@ -25,6 +26,8 @@ class StoreThread {
   readonly #port: MessagePort;
   readonly #database: Database;
   readonly #session: Session;
+  /** None where the clock is a test's. */
+  readonly #steady: SteadyClock | null;
   readonly #blobDir: string;
   readonly #path: string;
   readonly #pollMs: number;
@@ -38,7 +41,8 @@ class StoreThread {
   constructor(port: MessagePort, database: Database, { path, blobDir, pollMs, sharedNow }: ThreadStart) {
     this.#port = port;
     this.#database = database;
-    this.#session = new Session(database, clockOf(sharedNow));
+    this.#steady = sharedNow === null ? new SteadyClock(() => systemClock.now()) : null;
+    this.#session = new Session(database, clockOf(sharedNow), this.#steady);
     this.#blobDir = blobDir;
     this.#path = path;
     this.#pollMs = pollMs;
@@ -125,9 +129,8 @@ class StoreThread {
 
   #prepare(call: Call): Call {
     if (call.operation !== "prune") return call;
-    // Files first, then the rows that remember them: after a crash in between, they are deleted once more.
-    const deletedBlobs = freedBlobs(this.#session);
-    deleteBlobFiles(this.#blobDir, deletedBlobs);
+    // Files first, then the rows that remember those that are gone: after a crash in between, they are deleted once more.
+    const deletedBlobs = deleteBlobFiles(this.#blobDir, freedBlobs(this.#session));
     return { ...call, argument: { ...(call.argument as object), deletedBlobs } };
   }
 
@@ -198,6 +201,7 @@ class StoreThread {
   }
 
   #tidyWhenIdle(): void {
+    this.#steady?.look();
     this.#quietRounds += 1;
     if (this.#quietRounds === 2) this.#cutWal();
   }

@@ -37,13 +37,18 @@ export interface PackedLost extends Omit<LostAnswer, "jobs"> {
 }
 
 export function findLost(session: Session, { limit }: { readonly limit: number }): PackedLost {
-  const expired = session.sql(loseExpired).all(session.now) as { id: string }[];
+  const expired = session.sql(loseExpired).all(leaseNow(session)) as { id: string }[];
   return { ...lostJobs(session, { limit }), workers: expired.map(({ id }) => id) };
 }
 
 /** Whether there is anything for `findLost` to do: a look without the write lock. */
 export function hasExpired(session: Session): boolean {
-  return session.sql(selectAnyExpired).get(session.now) !== undefined;
+  return session.sql(selectAnyExpired).get(leaseNow(session)) !== undefined;
+}
+
+function leaseNow(session: Session): number {
+  const { ms } = session.sql(selectLongestLease).get() as { ms: number | null };
+  return session.leaseNow(ms ?? 0);
 }
 
 /** Reads only. */
@@ -128,6 +133,13 @@ const selectAnyExpired = `
     and retired_at is null
     and lease_expires_at <= ?
   limit 1`;
+
+// Full scan, as above.
+const selectLongestLease = `
+  select max(lease_ms) as ms
+  from sluice_workers
+  where is_lost = 0
+    and retired_at is null`;
 
 // Full scan, as above.
 const loseExpired = `

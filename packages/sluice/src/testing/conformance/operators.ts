@@ -3,11 +3,11 @@
  */
 import assert from "node:assert/strict";
 import { jobStates } from "../../job.js";
-import type { JobState } from "../../job.js";
+import type { JobId, JobState } from "../../job.js";
 import type { AmendOutcome, OperatorCommand } from "../../store.js";
-import { aCommand, aNewJob, anEdit, anError, aStep, failOf } from "../builders.js";
+import { aCommand, aNewJob, anEdit, anError, aStep, failOf, holdOf, retryOf } from "../builders.js";
 import { minute, only, second } from "./scene.js";
-import type { TestCase } from "./scene.js";
+import type { Scene, TestCase } from "./scene.js";
 
 type Action = OperatorCommand["action"];
 
@@ -228,13 +228,47 @@ function editing(test: TestCase): void {
     assert.deepEqual(await scene.claimIds(), [id, other]);
   });
 
-  test("an edited retrying job keeps its backoff and its attempts", async (scene) => {
+  test("an edited retrying job keeps its backoff and gets a fresh budget", async (scene) => {
     const before = await scene.jobIn("retrying");
 
     await scene.store.amend(anEdit([before.id], { payload: "2" }));
 
-    assert.deepEqual(await scene.job(before.id), { ...before, payload: "2" });
+    assert.deepEqual(await scene.job(before.id), { ...before, payload: "2", attempt: 0 });
   });
+
+  for (const state of ["retrying", "failed"] as const) {
+    test(`a ${state} job that is edited inherits nothing of the old payload`, async (scene) => {
+      const id = await workedOn(scene, state);
+
+      await scene.store.amend(anEdit([id], { payload: "2" }));
+
+      const { attempt, crashes, progress, epoch } = await scene.job(id);
+      assert.deepEqual([attempt, crashes, progress, epoch], [0, 0, null, 1]);
+      assert.deepEqual(await scene.store.recall(id), []);
+      assert.equal((await scene.store.history(id)).attempts.length, 1);
+    });
+
+    test(`a ${state} job that is edited to the payload it has keeps its work`, async (scene) => {
+      const id = await workedOn(scene, state);
+      const { payload, progress } = await scene.job(id);
+
+      await scene.store.amend(anEdit([id], { payload, version: 2 }));
+
+      const after = await scene.job(id);
+      assert.deepEqual([after.version, after.progress], [2, progress]);
+      assert.equal((await scene.store.recall(id)).length, 1);
+    });
+
+    test(`a ${state} job that is retried keeps its work`, async (scene) => {
+      const id = await workedOn(scene, state);
+      const { progress } = await scene.job(id);
+
+      await scene.store.amend(aCommand("retry", [id]));
+
+      assert.deepEqual((await scene.job(id)).progress, progress);
+      assert.equal((await scene.store.recall(id)).length, 1);
+    });
+  }
 
   test("an edited failed job starts over", async (scene) => {
     const { id } = await scene.jobIn("failed");
@@ -258,6 +292,15 @@ function editing(test: TestCase): void {
     assert.deepEqual(results, [{ id: failed.id, outcome: "key_taken", state: "failed" }]);
     assert.deepEqual(await scene.job(failed.id), failed);
   });
+}
+
+/** A job that has one attempt behind it, which crashed after a step. */
+async function workedOn(scene: Scene, state: "retrying" | "failed"): Promise<JobId> {
+  const held = await scene.processing();
+  await scene.store.remember([aStep(held)]);
+  await scene.store.annotate([{ hold: holdOf(held), progress: { done: 1, total: 2 }, lines: [] }]);
+  await scene.apply((state === "failed" ? failOf : retryOf)(held, { hasCrashed: true }));
+  return held.id;
 }
 
 function targets(test: TestCase): void {
@@ -381,6 +424,16 @@ function auditing(test: TestCase): void {
 
     const { stateBefore, stateAfter } = only(await scene.store.audit({ limit: 10 }));
     assert.deepEqual([stateBefore, stateAfter], ["processing", "processing"]);
+  });
+
+  test("a reason and an actor with a NUL in them are not cut there", async (scene) => {
+    const id = await scene.enqueue();
+
+    const command = aCommand("cancel", [id], { actor: "before\0after", reason: "before\0after" });
+    await scene.store.amend(command);
+
+    const { actor, reason } = only(await scene.store.audit({ limit: 10 }));
+    for (const text of [actor, reason, (await scene.job(id)).cancelReason]) assert.match(text ?? "", /^before.after$/s);
   });
 
   test("an edit keeps the payload that the job had", async (scene) => {

@@ -149,6 +149,29 @@ function filtering(test: TestCase): void {
     assert.deepEqual(await matching(scene, filter), [middle]);
   });
 
+  test("jobs are found by when they were created, whatever time their ids tell", async (scene) => {
+    const ids = ["00000000-0000-7000-8000-000000000001", "ffffffff-ffff-7fff-bfff-ffffffffffff"];
+    const start = scene.clock.now();
+    for (const id of ids) await scene.enqueue({ id });
+
+    for (const filter of [{ createdAfter: start - 1 }, { createdBefore: start + 1 }]) {
+      assert.deepEqual(new Set(await matching(scene, filter)), new Set(ids));
+    }
+    for (const filter of [{ createdAfter: start }, { createdBefore: start }, { createdAfter: Infinity }]) {
+      assert.deepEqual(await matching(scene, filter), []);
+    }
+  });
+
+  test("types and states that no job has match nothing", async (scene) => {
+    const correlation = { entityId: "e1" };
+    await scene.enqueue({ correlation });
+
+    for (const filter of [{ types: ["none"] }, { states: ["completed"] }, { types: [] }, { states: [] }] as const) {
+      assert.deepEqual(await matching(scene, { ...filter }), []);
+      assert.deepEqual(await matching(scene, { ...filter, correlation }), []);
+    }
+  });
+
   test("all conditions must hold", async (scene) => {
     const correlation = { entityId: "e1" };
     const wanted = await scene.enqueue({ type: "a", correlation });

@@ -86,6 +86,25 @@ function whatEachChanges(test: TestCase): void {
     assert.equal((await scene.job(held.id)).output, output);
   });
 
+  test("nothing is cut at a NUL: payload, output, error and reason", async (scene) => {
+    const text = "before\0after";
+    const [payload, output] = [JSON.stringify({ text }), JSON.stringify(text)];
+    const held = await scene.processing({ payload });
+    await scene.apply(retryOf(held, { error: anError({ message: text }), delayMs: 0 }));
+    const again = await scene.claimOne();
+    await scene.apply(completeOf(again, { output }));
+    const other = await scene.processing();
+    await scene.apply(cancelOf(other, { reason: text }));
+
+    const record = await scene.job(held.id);
+    assert.deepEqual([held.payload, again.payload, record.payload, record.output], [payload, payload, payload, output]);
+    assert.deepEqual(
+      [record.error?.message, (await scene.store.history(held.id)).attempts[0]?.error.message],
+      [text, text],
+    );
+    assert.match((await scene.job(other.id)).cancelReason ?? "", /^before.after$/s);
+  });
+
   test("retry is due after its delay and keeps the error", async (scene) => {
     const error = anError({ name: "TimeoutError", message: "Too slow.", stack: "at handler" });
     const held = await scene.processing();

@@ -104,6 +104,15 @@ function steps(test: TestCase): void {
     assert.deepEqual(await scene.store.recall(held.id), [{ name: "step-1", output }]);
   });
 
+  test("a step whose output has a NUL in it comes back whole", async (scene) => {
+    const held = await scene.processing();
+    const output = JSON.stringify("before\0after");
+
+    await scene.store.remember([aStep(held, { output })]);
+
+    assert.deepEqual(await scene.store.recall(held.id), [{ name: "step-1", output }]);
+  });
+
   test("a job without steps, and one that does not exist, recall none", async (scene) => {
     const held = await scene.processing();
 
@@ -153,6 +162,14 @@ function notes(test: TestCase): void {
     await scene.store.annotate([{ hold: holdOf(held), progress: null, lines: lines.slice(2) }]);
 
     assert.deepEqual((await scene.store.history(held.id)).lines, lines);
+  });
+
+  test("a log line with a NUL in it is not cut there", async (scene) => {
+    const held = await scene.processing();
+
+    await scene.store.annotate([{ hold: holdOf(held), progress: null, lines: [line("before\0after")] }]);
+
+    assert.match((await scene.store.history(held.id)).lines[0]?.message ?? "", /^before.after$/s);
   });
 
   test("the newest thousand lines of a job are kept", async (scene) => {

@@ -3,22 +3,24 @@
  */
 import assert from "node:assert/strict";
 import { jobStates } from "../../job.js";
-import type { JobState } from "../../job.js";
+import type { Correlation, JobId, JobState } from "../../job.js";
 import type { UniqueClaim } from "../../store.js";
 import {
   aClaim,
   aCommand,
   aNewJob,
+  aStep,
   aUniqueClaim,
   cancelOf,
   completeOf,
   failOf,
+  holdOf,
   releaseOf,
   retryOf,
   snoozeOf,
 } from "../builders.js";
 import { hour, minute, second } from "./scene.js";
-import type { TestCase } from "./scene.js";
+import type { Scene, TestCase } from "./scene.js";
 
 const active = aUniqueClaim();
 const whilePending = aUniqueClaim({ holdWhile: "pending" });
@@ -138,13 +140,69 @@ function replacing(test: TestCase): void {
     assert.deepEqual(await scene.claimIds(), []);
   });
 
-  test("a retrying job that is replaced may run at once and keeps its attempts", async (scene) => {
+  test("a retrying job that is replaced may run at once", async (scene) => {
     const { id } = await scene.jobIn("retrying", { unique: replace });
 
     await scene.add({ unique: replace, payload: '"new"' });
 
     const claimed = await scene.claimOne();
-    assert.deepEqual([claimed.id, claimed.payload, claimed.attempt], [id, '"new"', 2]);
+    assert.deepEqual([claimed.id, claimed.payload], [id, '"new"']);
+  });
+
+  for (const unique of [replace, rerun]) {
+    test(`${unique.onConflict}: a job that takes another payload inherits nothing of the old one`, async (scene) => {
+      const id = await workedOn(scene, unique);
+
+      await scene.add({ unique, payload: '"new"' });
+
+      const record = await scene.job(id);
+      assert.deepEqual(
+        [record.attempt, record.crashes, record.error, record.progress, record.epoch],
+        [0, 0, null, null, 1],
+      );
+      assert.deepEqual(await scene.store.recall(id), []);
+      assert.equal((await scene.store.history(id)).attempts.length, 1);
+      assert.deepEqual([(await scene.claimOne()).attempt, (await scene.job(id)).epoch], [1, 2]);
+    });
+
+    test(`${unique.onConflict}: a job that takes the payload it has keeps its work and its attempts`, async (scene) => {
+      const id = await workedOn(scene, unique);
+      const before = await scene.job(id);
+
+      await scene.add({ unique, payload: before.payload, maxAttempts: 9 });
+
+      const { attempt, crashes, error, progress, maxAttempts } = await scene.job(id);
+      assert.deepEqual([attempt, crashes, maxAttempts], [1, 1, before.maxAttempts]);
+      assert.deepEqual([error, progress], [before.error, before.progress]);
+      assert.equal((await scene.store.recall(id)).length, 1);
+    });
+  }
+
+  test("a job that takes another payload is about what that is about", async (scene) => {
+    const trace = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
+    const id = await scene.enqueue({ unique: replace, correlation: { entityId: "old", campaignId: "c1" } });
+
+    const newer = { maxAttempts: 7, correlation: { entityId: "new" }, trace };
+    await scene.add({ unique: replace, payload: '"new"', ...newer });
+
+    const { maxAttempts, correlation, trace: carrier } = await scene.job(id);
+    assert.deepEqual({ maxAttempts, correlation, trace: carrier }, newer);
+    const about = async (pair: Correlation) =>
+      (await scene.store.list({ filter: { correlation: pair }, page: { before: null, limit: 10 } })).jobs.length;
+    assert.deepEqual(
+      [await about({ entityId: "old" }), await about({ campaignId: "c1" }), await about({ entityId: "new" })],
+      [0, 0, 1],
+    );
+  });
+
+  test("a blocked job that takes another payload is about what that is about", async (scene) => {
+    await scene.processing({ unique: rerun });
+    const id = await scene.enqueue({ unique: rerun, payload: "2", correlation: { entityId: "old" } });
+
+    await scene.add({ unique: rerun, payload: "3", correlation: null, maxAttempts: 7 });
+
+    const { correlation, maxAttempts } = await scene.job(id);
+    assert.deepEqual({ correlation, maxAttempts }, { correlation: null, maxAttempts: 7 });
   });
 
   test("a pending job that is replaced keeps its place", async (scene) => {
@@ -157,6 +215,15 @@ function replacing(test: TestCase): void {
 
     assert.deepEqual(await scene.claimIds(), [first, second]);
   });
+}
+
+/** A job that has one attempt behind it, which crashed after a step, and waits for the next. */
+async function workedOn(scene: Scene, unique: UniqueClaim): Promise<JobId> {
+  const held = await scene.processing({ unique, payload: '"old"' });
+  await scene.store.remember([aStep(held)]);
+  await scene.store.annotate([{ hold: holdOf(held), progress: { done: 1, total: 2 }, lines: [] }]);
+  await scene.apply(retryOf(held, { hasCrashed: true }));
+  return held.id;
 }
 
 function rerunning(test: TestCase): void {
@@ -271,6 +338,32 @@ function rerunning(test: TestCase): void {
     assert.deepEqual([first.id, last.id, last.payload], [held.id, next, "3"]);
   });
 
+  test("the newest payload runs last also when the period of the holder is over", async (scene) => {
+    const unique = aUniqueClaim({ holdWhile: "period", periodMs: minute, onConflict: "rerun" });
+    const held = await scene.processing({ unique, payload: "1" });
+    const next = await scene.enqueue({ unique, payload: "2" });
+    scene.clock.advance(minute);
+
+    const result = await scene.add({ unique, payload: "3" });
+
+    assert.equal(result.outcome === "replaced" && result.job.id, next);
+    await scene.apply(completeOf(held));
+    const last = await scene.claimOne();
+    assert.deepEqual([last.id, last.payload], [next, "3"]);
+  });
+
+  test("a key is not mistaken for the place behind another", async (scene) => {
+    const [plain, odd] = ["import e1", "rerun:import e1"].map((key) => aUniqueClaim({ key, onConflict: "rerun" }));
+    const first = await scene.processing({ unique: plain!, payload: "1" });
+    const other = await scene.enqueue({ unique: odd!, payload: "2" });
+
+    const behind = await scene.enqueue({ unique: plain!, payload: "3" });
+    await scene.apply(completeOf(first));
+
+    assert.deepEqual([(await scene.job(other)).payload, (await scene.job(behind)).payload], ["2", "3"]);
+    assert.deepEqual(await scene.claimIds(), [other, behind]);
+  });
+
   test("a rerun in flight may be followed by one more", async (scene) => {
     const first = await scene.processing({ unique: rerun });
     await scene.enqueue({ unique: rerun });
@@ -336,7 +429,7 @@ function holding(test: TestCase): void {
     pending: { active: "duplicate", pending: "duplicate" },
     blocked: { active: "duplicate", pending: "duplicate" },
     processing: { active: "duplicate", pending: "created" },
-    retrying: { active: "duplicate", pending: "created" },
+    retrying: { active: "duplicate", pending: "duplicate" },
     completed: { active: "created", pending: "created" },
     failed: { active: "created", pending: "created" },
     cancelled: { active: "created", pending: "created" },
@@ -361,13 +454,25 @@ function holding(test: TestCase): void {
     ["snoozed", snoozeOf],
     ["released", releaseOf],
   ] as const) {
-    test(`while pending: a job that is ${name} does not take its key again`, async (scene) => {
+    test(`while pending: a job that is ${name} takes its key again`, async (scene) => {
       const held = await scene.processing({ unique: whilePending });
       await scene.apply(settlement(held));
 
       const result = await scene.add({ unique: whilePending });
 
-      assert.equal(result.outcome, "created");
+      assert.equal(result.outcome === "duplicate" && result.job.id, held.id);
+    });
+
+    test(`while pending: a job that is ${name} goes on without its key when another has it`, async (scene) => {
+      const held = await scene.processing({ unique: whilePending });
+      const other = await scene.enqueue({ unique: whilePending });
+      await scene.apply(settlement(held));
+      scene.clock.advance(hour);
+
+      const result = await scene.add({ unique: whilePending });
+
+      assert.equal(result.outcome === "duplicate" && result.job.id, other);
+      assert.deepEqual(new Set(await scene.claimIds()), new Set([held.id, other]));
     });
   }
 
@@ -391,6 +496,16 @@ function holding(test: TestCase): void {
       assert.equal(result.outcome, "created");
     });
   }
+
+  test("while pending: a job that went back gives its key back when it is claimed again", async (scene) => {
+    const held = await scene.processing({ unique: whilePending });
+    await scene.apply(releaseOf(held));
+    await scene.claimOne();
+
+    const result = await scene.add({ unique: whilePending });
+
+    assert.equal(result.outcome, "created");
+  });
 
   test("while active: a retry turned into a cancellation gives the key back", async (scene) => {
     const held = await scene.processing({ unique: active });
@@ -535,7 +650,16 @@ function revived(test: TestCase): void {
     assert.deepEqual(results, [{ id: failed.id, outcome: "applied", state: "pending" }]);
   });
 
-  test("a failed job that held its key while pending is retried without it", async (scene) => {
+  test("a failed job that held its key while pending holds it again when it is retried", async (scene) => {
+    const { id } = await scene.jobIn("failed", { unique: whilePending });
+    await scene.store.amend(aCommand("retry", [id]));
+
+    const result = await scene.add({ unique: whilePending });
+
+    assert.equal(result.outcome === "duplicate" && result.job.id, id);
+  });
+
+  test("a failed job that held its key while pending is retried without it when another has it", async (scene) => {
     const failed = await scene.jobIn("failed", { unique: whilePending });
     await scene.enqueue({ unique: whilePending });
 

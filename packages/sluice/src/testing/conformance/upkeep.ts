@@ -210,6 +210,18 @@ function pruning(test: TestCase): void {
     assert.deepEqual(await scene.store.get([other.id]), [null]);
   });
 
+  test("the job that ended first is deleted first", async (scene) => {
+    const [first, second] = [await scene.processing(), await scene.processing()];
+    await scene.apply(completeOf(second));
+    scene.clock.advance(1);
+    await scene.apply(completeOf(first));
+    scene.clock.advance(hour);
+
+    await scene.store.prune({ retentionMs: minute, limit: 1 });
+
+    assert.deepEqual([await scene.state(first.id), await scene.store.get([second.id])], ["completed", [null]]);
+  });
+
   test("the key of a deleted job is free", async (scene) => {
     const unique = aUniqueClaim({ holdWhile: "period", periodMs: hour });
     await scene.jobIn("completed", { unique });
