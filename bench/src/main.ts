@@ -50,7 +50,7 @@ for (const concurrency of [1, 10, 100]) {
 }
 
 if (existsSync(values.ceiling)) {
-  const output = execFileSync(process.execPath, [values.ceiling], { encoding: "utf8" });
+  const output = execFileSync(process.execPath, [values.ceiling], { encoding: "utf8", timeout: 180_000 });
   console.log(`\n${output.trim().replaceAll(/^/gm, "ceiling  ")}`);
   rows.push({ ceiling: output.trim().split("\n") });
 } else {

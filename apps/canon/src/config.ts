@@ -15,12 +15,7 @@ const Environment = z.object({
   SLUICE_CONCURRENCY: z.coerce.number().int().min(1).max(1_000).default(4),
   SLUICE_LEASE_MS: z.coerce.number().int().min(1_000).max(600_000).default(15_000),
   SLUICE_RETENTION_DAYS: z.coerce.number().min(0).max(3_650).default(7),
-  CANON_EMBED_THREADS: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(64)
-    .default(Math.max(1, availableParallelism() - 1)),
+  CANON_EMBED_THREADS: z.coerce.number().int().min(1).max(64).default(availableParallelism()),
   LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("warn"),
 });
 

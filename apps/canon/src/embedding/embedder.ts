@@ -10,7 +10,7 @@ import { EmbeddingError } from "./errors.js";
 import type { ThreadAnswer, ThreadSettings } from "./thread.js";
 
 export interface EmbedderOptions {
-  /** Indexing threads. Default: one less than the processors, at least one. Each holds its own model, 250 MB. */
+  /** Indexing threads. Default: one for each processor: at low priority they take what nobody else wants. Each holds its own model, 250 MB. */
   threads?: number;
   /** How much lower indexing threads run than the process, 0 to 19. Default 10. Has an effect on Linux only. */
   niceness?: number;
@@ -40,7 +40,7 @@ export interface Embedder {
 
 /** Creates an embedder. Starts no thread before the first call; indexing threads stop after a minute without work. */
 export function createEmbedder(options: EmbedderOptions = {}): Embedder {
-  const { threads = Math.max(1, availableParallelism() - 1), niceness = 10, threadFile = defaultThreadFile } = options;
+  const { threads = availableParallelism(), niceness = 10, threadFile = defaultThreadFile } = options;
   const indexing = new Lane({ threads, niceness, isKept: false, threadFile });
   const urgent = new Lane({ threads: 1, niceness: 0, isKept: true, threadFile });
 

@@ -1,6 +1,6 @@
 /**
  * The store thread: owns the writing connection. Everything that waits in its port goes into one transaction, so that under load
- * one commit (one fsync) serves hundreds of calls; see ADR "SQLite lives in a thread". Also renews leases, watches for the writes
+ * one commit (one fsync) serves hundreds of calls. Also renews leases, watches for the writes
  * of other processes, and keeps the WAL short.
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
