@@ -3,7 +3,7 @@
  * knows nothing of jobs.
  */
 import { randomInt } from "node:crypto";
-import { accessSync, closeSync, constants, mkdirSync, openSync } from "node:fs";
+import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { JobsError } from "../../errors.js";
@@ -196,7 +196,7 @@ async function loadDriver(): Promise<Driver> {
 
 function prepareFile(path: string): void {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path));
     // Only ever created here, never opened when it exists: closing any descriptor of a database file
     // drops the locks that SQLite holds on it in this process.
     closeSync(openSync(path, "wx", 0o600));
@@ -209,6 +209,21 @@ function prepareFile(path: string): void {
     accessSync(dirname(path), constants.W_OK | constants.X_OK);
   } catch (error) {
     throw unwritable(path, error);
+  }
+}
+
+/**
+ * The folder with those it lies in, for this user alone. Not with `recursive: true`: where the system answers ENOENT for a
+ * folder that it will not make, as /proc does, Node 20 tries for ever.
+ */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another process was faster.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }
 

@@ -56,6 +56,12 @@ describe("the file", () => {
     expect(statSync(join(path, "..")).mode & 0o777).toBe(0o700);
   });
 
+  test("in a folder that the system will not make is refused", async () => {
+    const path = "/proc/sluice/data/jobs.db";
+
+    await expect(sqlite({ path })).rejects.toMatchObject({ code: "STORE_UNWRITABLE", details: { path } });
+  });
+
   test("in a folder that cannot be written is refused", async () => {
     writeFileSync(newPath(), "");
     const path = join(newPath(), "jobs.db");
