@@ -471,7 +471,8 @@ export class Worker<Tx = never> {
         this.#settling--;
         this.#trouble(`settling job ${held.job.id}`, error);
         if (isRetryable(error) || settlement.kind === "fail") this.#sendLater(held, settlement, runMs);
-        else this.#send(held, refusedByStore(settlement, error), runMs);
+        // A settlement that the store will never take must not leave its job processing for ever.
+        else this.#settle(held, { kind: "failed", error: describeError(error), isRetryable: false }, runMs);
         this.#tellWhenQuiet();
       },
     );
@@ -545,18 +546,6 @@ export class Worker<Tx = never> {
     if (this.#running.size > 0 || this.#settling > 0 || this.#isClaiming) return;
     for (const tell of this.#quietListeners.splice(0)) tell();
   }
-}
-
-/** A settlement that the store will never take must not leave its job processing for ever. */
-function refusedByStore({ hold }: Settlement, error: unknown): Settlement {
-  return {
-    hold,
-    kind: "fail",
-    reason: "non_retryable",
-    error: describeError(error),
-    hasCrashed: false,
-    isCharged: true,
-  };
 }
 
 /** What the handler's own transaction has settled already. */
