@@ -19,14 +19,14 @@ module.exports = {
     {
       name: "port-imports-vocabulary-only",
       severity: "error",
-      from: { path: `${core}(store|transition)\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|errors|store)\\.ts$` },
+      from: { path: `${core}(store|transition|keys|moves)\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|errors|store|transition|keys)\\.ts$` },
     },
     {
       name: "stores-import-port-and-vocabulary-only",
       severity: "error",
       from: { path: `${core}stores/([^/]+)/`, pathNot: test },
-      to: { path: core, pathNot: [`${core}(store|transition|job|errors|clock)\\.ts$`, `${core}stores/$1/`] },
+      to: { path: core, pathNot: [`${core}(store|transition|moves|keys|job|errors|clock)\\.ts$`, `${core}stores/$1/`] },
     },
     {
       name: "settlement-and-backoff-are-pure",

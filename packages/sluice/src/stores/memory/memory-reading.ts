@@ -4,13 +4,13 @@
 import { jobStates } from "../../job.js";
 import type { JobId, JobRecord, JobState } from "../../job.js";
 import type { JobFilter, Page, TypeCounts } from "../../store.js";
-import type { Row } from "./memory-rows.js";
+import type { MemoryRow } from "./memory-rows.js";
 
 /** One page of the rows that match, newest id first. `next` is null when it reaches the end. */
 export function pageOf(
-  rows: Iterable<Row>,
+  rows: Iterable<MemoryRow>,
   { filter, page }: { readonly filter: JobFilter; readonly page: Page },
-): { readonly rows: readonly Row[]; readonly next: JobId | null } {
+): { readonly rows: readonly MemoryRow[]; readonly next: JobId | null } {
   const { before, limit } = page;
   const rest = [...rows]
     .filter(({ job }) => (before === null || job.id < before) && matches(job, filter))
@@ -19,7 +19,7 @@ export function pageOf(
   return { rows: taken, next: rest.length > limit ? (taken.at(-1)?.job.id ?? null) : null };
 }
 
-export function countByState(rows: Iterable<Row>, types: Iterable<string>): readonly TypeCounts[] {
+export function countByState(rows: Iterable<MemoryRow>, types: Iterable<string>): readonly TypeCounts[] {
   const byType = new Map<string, Record<JobState, number>>();
   for (const type of types) byType.set(type, noJobs());
   for (const { job } of rows) {

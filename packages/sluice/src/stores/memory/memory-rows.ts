@@ -1,15 +1,12 @@
 /**
  * What the memory store keeps of one job, and the views of it that leave the store: always copies.
  */
-import type { AttemptRecord, JobRecord } from "../../job.js";
-import type { ClaimedJob, LogLine, NewJob, Step, UniqueClaim } from "../../store.js";
+import type { AttemptRecord, JobState } from "../../job.js";
+import { dueAt, newRecord } from "../../moves.js";
+import type { Row } from "../../moves.js";
+import type { ClaimedJob, LogLine, NewJob, Step } from "../../store.js";
 
-export interface Row {
-  readonly job: { -readonly [Field in keyof JobRecord]: JobRecord[Field] };
-  readonly unique: UniqueClaim | null;
-  blob: string | null;
-  /** The instant that decides its turn within a priority: when it became pending. */
-  rank: number;
+export interface MemoryRow extends Row {
   /** Decides between equal ranks: the order of insertion. */
   readonly insertion: number;
   readonly steps: Step[];
@@ -20,58 +17,17 @@ export interface Row {
 /** A row as it is on arrival; its state is the caller's to decide. */
 export function newRow(
   job: NewJob,
-  { state, now, insertion }: { readonly state: JobRecord["state"]; readonly now: number; readonly insertion: number },
-): Row {
-  return {
-    job: {
-      id: job.id,
-      type: job.type,
-      version: job.version,
-      state,
-      priority: job.priority,
-      payload: job.payload,
-      output: null,
-      correlation: structuredClone(job.correlation),
-      uniqueKey: job.unique?.key ?? null,
-      trace: structuredClone(job.trace),
-      createdAt: now,
-      runAt: dueAt(job, now) ?? now,
-      startedAt: null,
-      finishedAt: null,
-      attempt: 0,
-      maxAttempts: job.maxAttempts,
-      crashes: 0,
-      epoch: 0,
-      workerId: null,
-      isCancelRequested: false,
-      failReason: null,
-      cancelReason: null,
-      error: null,
-      progress: null,
-    },
-    unique: job.unique,
-    blob: job.blob,
-    rank: now,
-    insertion,
-    steps: [],
-    attempts: [],
-    lines: [],
-  };
-}
-
-/** The instant at which a new job may run; null for at once. */
-export function dueAt({ due }: NewJob, now: number): number | null {
-  if (due === null) return null;
-  return "at" in due ? due.at : now + due.afterMs;
+  { state, now, insertion }: { readonly state: JobState; readonly now: number; readonly insertion: number },
+): MemoryRow {
+  const { unique, correlation, trace } = job;
+  const mine = { ...job, correlation: structuredClone(correlation), trace: structuredClone(trace) };
+  const record = newRecord(mine, { state, createdAt: now, runAt: dueAt(job, now) ?? now });
+  return { job: record, unique, blob: job.blob, rank: now, insertion, steps: [], attempts: [], lines: [] };
 }
 
 /** Highest priority first, then longest pending, then first inserted. */
-export function byTurn(a: Row, b: Row): number {
+export function byTurn(a: MemoryRow, b: MemoryRow): number {
   return b.job.priority - a.job.priority || a.rank - b.rank || a.insertion - b.insertion;
-}
-
-export function toRecord({ job }: Row): JobRecord {
-  return structuredClone(job);
 }
 
 export function toClaimed({ job }: Row): ClaimedJob {

@@ -1,10 +1,17 @@
 /**
  * Unique keys: each has at most one holder, and at most one blocked job that waits to succeed it.
- * Who takes and gives back a key when is decided in memory-store.ts.
+ * Who takes and gives back a key when is decided in moves.ts. Pure: a store fills it with the keys that a call touches.
  */
-import type { Row } from "./memory-rows.js";
+import type { JobRecord } from "./job.js";
+import type { UniqueClaim } from "./store.js";
 
-export class MemoryKeys {
+/** As much of a job as its key needs. */
+export interface Keyed {
+  readonly job: Pick<JobRecord, "createdAt">;
+  readonly unique: Pick<UniqueClaim, "key" | "holdWhile" | "periodMs"> | null;
+}
+
+export class Keys<Row extends Keyed> {
   readonly #holders = new Map<string, Row>();
   readonly #successors = new Map<string, Row>();
 
@@ -16,6 +23,11 @@ export class MemoryKeys {
 
   successor(key: string): Row | undefined {
     return this.#successors.get(key);
+  }
+
+  /** Who is down as holder of the key, be it that its period has passed. */
+  registered(key: string): Row | undefined {
+    return this.#holders.get(key);
   }
 
   /** From here on `row` holds its key, if it has one. */
@@ -67,6 +79,6 @@ export class MemoryKeys {
   }
 }
 
-function keyExpiresAt({ job, unique }: Row): number {
+function keyExpiresAt({ job, unique }: Keyed): number {
   return unique?.holdWhile === "period" ? job.createdAt + (unique.periodMs ?? 0) : Infinity;
 }

@@ -1,0 +1,314 @@
+/**
+ * What enqueue, settle and amend do to jobs, applied to rows in memory: transition.ts says where a job goes, this file takes it
+ * there with all that depends on it (its key, the job behind it, its budget, its history). A store brings the rows that a call
+ * touches as a `Book` and writes down what has become of them. The memory store's book is all it has; PostgreSQL's is a
+ * transaction. Pure: no clock, no rows of a database.
+ */
+import { canMove, hasEnded } from "./job.js";
+import type { AttemptRecord, Hold, JobId, JobRecord, JobState } from "./job.js";
+import type { Keys } from "./keys.js";
+import type {
+  AmendAnswer,
+  AuditRecord,
+  EnqueueResult,
+  NewJob,
+  OperatorCommand,
+  Settlement,
+  SettleResult,
+  UniqueClaim,
+} from "./store.js";
+import { amendMove, conflictMove, firstState, settledState } from "./transition.js";
+
+/** One job, as the moves change it. */
+export interface Row {
+  readonly job: { -readonly [Field in keyof JobRecord]: JobRecord[Field] };
+  readonly unique: Pick<UniqueClaim, "key" | "holdWhile" | "periodMs"> | null;
+  blob: string | null;
+  /** The instant that decides its turn within a priority: when it became pending. */
+  rank: number;
+}
+
+/** The rows of one call, and where to write what is more than a row. Every method is told of a change, none decides one. */
+export interface Book<R extends Row> {
+  /** The store's present, in whole milliseconds. */
+  readonly now: number;
+  readonly keys: Keys<R>;
+  find(id: JobId): R | undefined;
+  /** A new row, in its first state. */
+  insert(job: NewJob, state: JobState): R;
+  /** `row` is no longer what it was. `from`: the state it left, where it moved. */
+  changed(row: R, from?: JobState): void;
+  /** Workers should look: a job may be runnable, or a cancellation is requested. */
+  hintWork(): void;
+  dropSteps(row: R): void;
+  addAttempt(row: R, attempt: AttemptRecord): void;
+  dropBlob(blob: string): void;
+  addAudit(record: AuditRecord): void;
+}
+
+type AmendResult = AmendAnswer["results"][number];
+
+// ── enqueue ─────────────────────────────────────────────────────────────────
+
+export function enqueueOne<R extends Row>(book: Book<R>, job: NewJob): EnqueueResult {
+  const { now, keys } = book;
+  const sentBefore = book.find(job.id);
+  if (sentBefore !== undefined) return created(sentBefore);
+
+  const state = firstState(dueAt(job, now), now);
+  // Also when the holder waits again (a retry), and when its period is over: the newest payload must be the one that runs last.
+  const successor = job.unique?.onConflict === "rerun" ? keys.successor(job.unique.key) : undefined;
+  if (successor !== undefined) return replace(book, successor, job);
+
+  const holder = job.unique === null ? undefined : keys.holder(job.unique.key, now);
+  if (job.unique === null || holder === undefined) {
+    const row = book.insert(job, state);
+    keys.take(row);
+    return created(row);
+  }
+
+  switch (conflictMove(job.unique.onConflict, holder.job.state)) {
+    case "keep":
+      return { outcome: "duplicate", job: toRecord(holder) };
+    case "replace":
+      return replace(book, holder, job);
+    case "block": {
+      const row = book.insert(job, "blocked");
+      keys.wait(row);
+      return created(row);
+    }
+  }
+}
+
+/** The record of a job as it is on arrival. */
+export function newRecord(
+  job: NewJob,
+  { state, createdAt, runAt }: Pick<JobRecord, "state" | "createdAt" | "runAt">,
+): Row["job"] {
+  // Written out: spreading two objects into one of this size took V8 97 µs, all the rest of an enqueue 10.
+  return {
+    id: job.id,
+    type: job.type,
+    version: job.version,
+    state,
+    priority: job.priority,
+    payload: job.payload,
+    output: null,
+    correlation: job.correlation,
+    uniqueKey: job.unique?.key ?? null,
+    trace: job.trace,
+    createdAt,
+    runAt,
+    startedAt: null,
+    finishedAt: null,
+    attempt: 0,
+    maxAttempts: job.maxAttempts,
+    crashes: 0,
+    epoch: 0,
+    workerId: null,
+    isCancelRequested: false,
+    failReason: null,
+    cancelReason: null,
+    error: null,
+    progress: null,
+  };
+}
+
+/** The instant at which a new job may run; null for at once. Rounded up: never early. */
+export function dueAt({ due }: NewJob, now: number): number | null {
+  if (due === null) return null;
+  return Math.ceil("at" in due ? due.at : now + due.afterMs);
+}
+
+/**
+ * The waiting job takes what the new one brings, and keeps its id, its age, its epoch and its place among equals. With the
+ * payload it has already, it also keeps what was done and spent on that.
+ */
+function replace<R extends Row>(book: Book<R>, row: R, newer: NewJob): EnqueueResult {
+  const { job } = row;
+  const due = dueAt(newer, book.now);
+  const isOtherPayload = job.payload !== newer.payload;
+  job.version = newer.version;
+  job.payload = newer.payload;
+  job.priority = newer.priority;
+  job.runAt = due ?? book.now;
+  if (row.blob !== null && row.blob !== newer.blob) book.dropBlob(row.blob);
+  row.blob = newer.blob;
+
+  const state = firstState(due, book.now);
+  if (job.state !== "blocked" && job.state !== state) move(book, row, state);
+  if (isOtherPayload) {
+    startAfresh(book, row);
+    job.maxAttempts = newer.maxAttempts;
+    job.correlation = structuredClone(newer.correlation);
+    job.trace = structuredClone(newer.trace);
+  }
+  book.changed(row);
+  if (job.state !== "blocked") book.hintWork();
+  return { outcome: "replaced", job: toRecord(row) };
+}
+
+/** A waiting or failed job takes another payload: what was done and spent on the old one is not the new one's. */
+function startAfresh<R extends Row>(book: Book<R>, row: R): void {
+  book.dropSteps(row);
+  // A job that waits for its backoff still shows what it waits after.
+  const error = row.job.state === "retrying" ? row.job.error : null;
+  Object.assign(row.job, { attempt: 0, crashes: 0, progress: null, error });
+}
+
+/** For a job that is there: because of this call, or because it was sent before. */
+export function created({ job }: { readonly job: Pick<JobRecord, "state" | "createdAt" | "runAt"> }): EnqueueResult {
+  const { state, createdAt, runAt } = job;
+  // A job that was sent before may have moved on; it was runnable once.
+  const first = state === "scheduled" || state === "blocked" ? state : "pending";
+  return { outcome: "created", state: first, createdAt, runAt };
+}
+
+// ── settle ──────────────────────────────────────────────────────────────────
+
+export function settleOne<R extends Row>(book: Book<R>, settlement: Settlement): SettleResult {
+  const { now, keys } = book;
+  const row = held(book, settlement.hold);
+  if (row === undefined) return "lease_lost";
+
+  const { job } = row;
+  recordAttempt(book, row, settlement);
+  const { state, result } = settledState(settlement.kind, job.isCancelRequested);
+  switch (settlement.kind) {
+    case "complete":
+      job.output = settlement.output;
+      break;
+    case "fail":
+      job.failReason = settlement.reason;
+      if (!settlement.isCharged) job.attempt -= 1;
+      break;
+    case "cancel":
+      // The reason that somebody gave for the cancellation says more than that the handler obeyed.
+      job.cancelReason ??= settlement.reason;
+      break;
+    case "retry":
+      if (state === "retrying") job.runAt = Math.ceil(now + settlement.delayMs);
+      break;
+    case "snooze":
+      job.attempt -= 1;
+      if (state === "scheduled") job.runAt = Math.ceil(now + settlement.delayMs);
+      break;
+    case "release":
+      job.attempt -= 1;
+      break;
+  }
+
+  move(book, row, state, settlement.kind === "release" ? row.rank : now);
+  // It waits again. If another job has the key by now, both wait: turning one away now would lose it.
+  if (!hasEnded(state) && row.unique?.holdWhile === "pending") keys.takeIfFree(row, now);
+  // After the move: a child may take over the key that its parent has just given back.
+  if (settlement.kind === "complete") for (const child of settlement.children) enqueueOne(book, child);
+  return result;
+}
+
+/** The row, while the hold is good. */
+export function held<R extends Row>(book: Pick<Book<R>, "find">, { id, epoch }: Hold): R | undefined {
+  const row = book.find(id);
+  return row?.job.state === "processing" && row.job.epoch === epoch ? row : undefined;
+}
+
+/** An attempt that ends with an error joins the history. */
+function recordAttempt<R extends Row>(book: Book<R>, row: R, settlement: Settlement): void {
+  if (settlement.kind !== "retry" && settlement.kind !== "fail") return;
+  const { job } = row;
+  if (settlement.hasCrashed) job.crashes += 1;
+  job.error = structuredClone(settlement.error);
+  book.addAttempt(row, {
+    attempt: job.attempt,
+    epoch: job.epoch,
+    workerId: job.workerId ?? "",
+    startedAt: job.startedAt ?? book.now,
+    endedAt: book.now,
+    crashed: settlement.hasCrashed,
+    error: job.error,
+  });
+}
+
+// ── the one place where a job changes its state ─────────────────────────────
+
+/** @param rank The instant that decides its turn if it becomes pending: not always the present. */
+export function move<R extends Row>(book: Book<R>, row: R, to: JobState, rank = book.now): void {
+  const { job } = row;
+  const from = job.state;
+  if (!canMove(from, to)) throw new TypeError(`A store tried to move job ${job.id} from ${from} to ${to}.`);
+
+  job.state = to;
+  if (to === "pending") row.rank = rank;
+  if (to !== "processing" && to !== "completed") job.workerId = null;
+  job.isCancelRequested = false;
+  if (to !== "cancelled") job.cancelReason = null;
+  job.finishedAt = hasEnded(to) ? book.now : null;
+  book.changed(row, from);
+  if (hasEnded(to)) giveBackKey(book, row);
+}
+
+/** In the same step, the job that waits for the key becomes runnable. */
+export function giveBackKey<R extends Row>(book: Book<R>, row: R): void {
+  const successor = book.keys.giveBack(row);
+  if (successor !== undefined) move(book, successor, firstState(successor.job.runAt, book.now));
+}
+
+// ── amend ───────────────────────────────────────────────────────────────────
+
+export function amendOne<R extends Row>(book: Book<R>, id: JobId, command: OperatorCommand): AmendResult {
+  const row = book.find(id);
+  if (row === undefined) return { id, outcome: "not_found", state: null };
+
+  const { job } = row;
+  const { state, payload } = job;
+  const next = amendMove(command.action, state);
+  if (next === "wrong_state") return { id, outcome: next, state };
+
+  const isRevived = state === "failed" && typeof next === "object" && next.to === "pending";
+  if (isRevived && !startOver(book, row)) return { id, outcome: "key_taken", state };
+
+  if (command.action === "edit") {
+    if (command.payload !== payload) startAfresh(book, row);
+    job.payload = command.payload;
+    job.version = command.version;
+    book.changed(row);
+  }
+  if (next === "request_cancel") {
+    job.isCancelRequested = true;
+    job.cancelReason = command.reason;
+    book.changed(row);
+    book.hintWork();
+  } else if (next !== "edit_in_place") {
+    if (next.to === "pending") job.runAt = book.now;
+    if (next.to === "cancelled") job.cancelReason = command.reason;
+    move(book, row, next.to);
+  }
+
+  book.addAudit({
+    at: book.now,
+    actor: command.actor,
+    action: command.action,
+    jobId: id,
+    jobType: job.type,
+    stateBefore: state,
+    stateAfter: job.state,
+    payloadBefore: command.action === "edit" ? payload : null,
+    reason: command.reason,
+  });
+  return { id, outcome: next === "request_cancel" ? "requested" : "applied", state: job.state };
+}
+
+/**
+ * A fresh budget, and its key again; false when one that it must hold belongs to another job by now. Epoch, steps and history stay.
+ */
+function startOver<R extends Row>(book: Book<R>, row: R): boolean {
+  const holdWhile = row.unique?.holdWhile ?? "period";
+  if (holdWhile !== "period" && !book.keys.takeIfFree(row, book.now) && holdWhile === "active") return false;
+  Object.assign(row.job, { attempt: 0, crashes: 0, error: null, failReason: null });
+  return true;
+}
+
+/** A copy that does not change with the row. */
+export function toRecord({ job }: Row): JobRecord {
+  return structuredClone(job);
+}
