@@ -47,12 +47,12 @@ module.exports = {
       name: "library-knows-no-application",
       severity: "error",
       from: { path: "^packages/" },
-      to: { path: "^(apps|examples|bench)/" },
+      to: { path: "^(apps|examples|bench|tools)/" },
     },
     {
       name: "applications-use-public-exports",
       severity: "error",
-      from: { path: "^(apps|examples|bench)/" },
+      from: { path: "^(apps|examples|bench|tools)/" },
       to: { path: "^packages/[^/]+/(src|dist)/(?!index|stores/[^/]+/index|testing/index)" },
     },
     {
@@ -65,7 +65,8 @@ module.exports = {
       name: "no-undeclared-packages",
       severity: "error",
       from: {},
-      to: { dependencyTypes: ["npm-no-pkg", "npm-unknown"] },
+      // A peer that is optional counts as undeclared, too.
+      to: { dependencyTypes: ["npm-no-pkg", "npm-unknown"], dependencyTypesNot: ["npm-peer"] },
     },
   ],
   options: {

@@ -29,6 +29,12 @@ export default tseslint.config(
     },
   },
   {
+    // What is published has the test servers as a development dependency only.
+    files: ["packages/*/src/**/*.ts"],
+    ignores: ["**/*.test.ts", "**/*.test.*.ts"],
+    rules: { "no-restricted-imports": ["error", "@sluice/test-postgres"] },
+  },
+  {
     // Programs that talk to a terminal.
     files: ["apps/*/src/main.ts", "bench/src/**/*.ts", "examples/src/**/*.ts"],
     rules: { "no-console": "off" },

@@ -24,6 +24,9 @@ export const errorCodes = {
   STORE_UNWRITABLE: "The folder or file of the store cannot be written.",
   STORE_CORRUPT: "The file of the store is damaged or is not a database.",
   SQLITE_TOO_OLD: "The SQLite library has the WAL-reset corruption bug.",
+  STORE_REFUSED: "The database server does not let this process in, or not do what it must.",
+  POSTGRES_TOO_OLD: "The PostgreSQL server is older than Sluice can use.",
+  SCHEMA_OUTDATED: "The schema of the store must be brought up to date first, and this process may not.",
   SCHEMA_TOO_NEW: "A newer version of Sluice has migrated this store.",
 } as const;
 

@@ -83,9 +83,11 @@ export interface Store<Tx = never> {
 
   /** A hint that something may have changed, from this process or another. Polling alone stays correct. */
   subscribe(listener: (hint: WakeHint) => void): () => void;
+  /** Work that keeps the store quick and that no caller waits for: called every few seconds by some process. */
+  tidy?(): Promise<void>;
   /**
    * Deletes completed and cancelled jobs that ended longer ago than `retentionMs`, with all that belongs to them; first ended,
-   * first deleted. A blob that cannot be deleted now is tried again at the next prune.
+   * first deleted. A store that lets go of whole days may keep a job until its day is over, and drop more than the limit. A blob that cannot be deleted now is tried again at the next prune.
    */
   prune(request: { readonly retentionMs: number; readonly limit: number }): Promise<{ readonly pruned: number }>;
   /** Brings the schema up to date. Safe to run twice and from two processes at once. */

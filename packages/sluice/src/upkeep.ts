@@ -56,6 +56,7 @@ export class Upkeep {
   /** One round, now. */
   async run(): Promise<void> {
     await this.rescue();
+    await this.#options.store.tidy?.();
     const { clock, store, retentionMs } = this.#options;
     if (clock.now() - this.#prunedAt < pruneEveryMs) return;
     this.#prunedAt = clock.now();

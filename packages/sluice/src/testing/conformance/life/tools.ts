@@ -153,7 +153,9 @@ export function toolCases(test: LifeCase): void {
       handle(type, async (job, ctx) => {
         ctx.progress(40, 100);
         await stage.pass(300);
-        seen.push((await stage.job(job.id)).progress);
+        let progress = null;
+        for (let look = 0; look < 200 && progress === null; look += 1) progress = (await stage.job(job.id)).progress;
+        seen.push(progress);
       }),
     ]);
 

@@ -1,0 +1,369 @@
+/**
+ * The port on PostgreSQL. What one statement can do is one statement, committed by itself; everything else is a transaction that
+ * is run again when the server asks for it. After the commit: hints, here and for other processes.
+ */
+import type { JobId } from "../../job.js";
+import { JobsError } from "../../errors.js";
+import type {
+  AuditQuery,
+  ClaimAnswer,
+  ClaimRequest,
+  EnqueueResult,
+  FencedWrite,
+  KeepLeaseOrder,
+  ListQuery,
+  NewJob,
+  Note,
+  OperatorCommand,
+  Settlement,
+  SettleResult,
+  StepWrite,
+  Store,
+  TransactResult,
+  WakeHint,
+  WorkerBeat,
+} from "../../store.js";
+import { PostgresBlobs } from "./blobs.js";
+import { Claiming } from "./claim.js";
+import type { Database, Lane } from "./database.js";
+import { Desk } from "./desk.js";
+import { Effects } from "./effects.js";
+import { arePlain, enqueue } from "./enqueue.js";
+import type { LeaseKeeper } from "./lease-keeper.js";
+import { migrate } from "./migrations.js";
+import { amend, audit } from "./operators.js";
+import { annotate, history, recall, remember } from "./progress.js";
+import { counts, get, list } from "./reading.js";
+import { areSimple, settle } from "./settle.js";
+import type { Executor, Sql } from "./sql.js";
+import { addDays, foldCounts, prune } from "./upkeep.js";
+import type { Wake } from "./wake.js";
+import { findLost, heartbeat, retire, workers } from "./workers.js";
+
+export interface PostgresParts {
+  readonly database: Database;
+  /** Null where a test owns the clock: a clock that does not move by itself has no use for a timer in a thread. */
+  readonly leases: LeaseKeeper | null;
+  readonly listen: (onHint: (hint: WakeHint) => void) => Wake;
+}
+
+const daysEveryMs = 60 * 60 * 1_000;
+
+/** A store in one schema of a PostgreSQL database. Any number of processes on any number of machines may share it. */
+export class PostgresStore implements Store<Executor> {
+  readonly name = "postgres";
+  readonly capabilities = { transactions: "asynchronous", sharedAcrossProcesses: true } as const;
+  readonly blobs: PostgresBlobs;
+  readonly keepLease?: (order: KeepLeaseOrder) => () => void;
+
+  readonly #database: Database;
+  readonly #claiming: Claiming;
+  readonly #leases: LeaseKeeper | null;
+  readonly #wake: Wake;
+  readonly #listeners = new Set<(hint: WakeHint) => void>();
+  readonly #underWay = new Set<Promise<unknown>>();
+  /** What enqueues inside a transaction of ours leave to do once it is committed. */
+  readonly #uncommitted = new WeakMap<Executor, Effects>();
+  #daysAddedAt = -Infinity;
+  #closing: Promise<void> | null = null;
+
+  constructor({ database, leases, listen }: PostgresParts) {
+    this.#database = database;
+    this.#claiming = new Claiming(database);
+    this.#leases = leases;
+    this.#wake = listen((hint) => this.#announce(hint));
+    this.blobs = new PostgresBlobs(database, () => this.#refuseWhenClosed());
+    if (leases !== null) this.keepLease = (order) => this.#keepLease(leases, order);
+  }
+
+  // ── the life of a job ─────────────────────────────────────────────────────
+
+  enqueue(jobs: readonly NewJob[], tx?: Executor): Promise<readonly EnqueueResult[]> {
+    return this.#whileOpen(async () => {
+      if (jobs.length === 0) return [];
+      if (tx !== undefined) return this.#enqueueWithin(tx, jobs);
+      const effects = new Effects();
+      const run = (sql: Sql) => enqueue(sql, jobs, effects);
+      const results = arePlain(jobs) ? await run(this.#alone("main")) : await this.#transaction(run, effects);
+      this.#afterCommit(effects);
+      return results;
+    });
+  }
+
+  /** Whether it commits is the application's to know: others hear of it in our own transactions only, and find it when they poll. */
+  async #enqueueWithin(tx: Executor, jobs: readonly NewJob[]): Promise<readonly EnqueueResult[]> {
+    return enqueue(this.#database.dialect.on(tx), jobs, this.#uncommitted.get(tx) ?? new Effects());
+  }
+
+  claim(request: ClaimRequest): Promise<ClaimAnswer> {
+    return this.#whileOpen(async () => {
+      const { answer, keysToPass } = await this.#claiming.claim(request);
+      if (keysToPass.length > 0) await this.#passKeys(keysToPass);
+      return answer;
+    });
+  }
+
+  /** Whoever opens a key on the desk finds out that it was given back, and wakes the job behind it. */
+  async #passKeys(keys: readonly string[]): Promise<void> {
+    await this.#write(async (sql, effects) => {
+      const desk = await Desk.open(sql, { ids: [], keys, withPayload: false });
+      await desk.close(effects);
+    });
+  }
+
+  settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    return this.#whileOpen(async () => {
+      if (settlements.length === 0) return [];
+      const { isUnkeyed } = this.#claiming;
+      const effects = new Effects();
+      const run = (sql: Sql) => settle(sql, settlements, { effects, isUnkeyed });
+      const results = areSimple(settlements, isUnkeyed)
+        ? await run(this.#alone("reserved"))
+        : await this.#transaction(run, effects, "reserved");
+      this.#claiming.forget(settlements.map(({ hold }) => hold.id));
+      this.#afterCommit(effects);
+      return results;
+    });
+  }
+
+  // ── the application's transaction ─────────────────────────────────────────
+
+  transact<T>(
+    work: (tx: Executor) => T,
+    outcome: (value: Awaited<T>) => FencedWrite,
+  ): Promise<TransactResult<Awaited<T>>> {
+    return this.#transactOnce(async (tx, effects) => {
+      const value = await work(tx);
+      return this.#writeFenced(this.#database.dialect.on(tx), outcome(value), value, effects);
+    });
+  }
+
+  /**
+   * A transaction of the application's own on a connection of the store: runs `work`, commits. What `work` throws rolls back and
+   * rejects. Enqueue inside it with `{ tx }`.
+   * @throws {JobsError} STORE_UNAVAILABLE
+   */
+  async write<T>(work: (tx: Executor) => T): Promise<Awaited<T>> {
+    return this.#transactOnce(async (tx) => ({ isKept: true, result: await work(tx) }));
+  }
+
+  /** One statement of the application's, on a connection of the store. */
+  query(text: string, values: readonly unknown[] = []): Promise<{ readonly rows: readonly unknown[] }> {
+    return this.#whileOpen(() => this.#database.application(text, values));
+  }
+
+  async #transactOnce<R>(
+    run: (tx: Executor, effects: Effects) => Promise<{ readonly isKept: boolean; readonly result: R }>,
+  ): Promise<R> {
+    return this.#whileOpen(async () => {
+      const effects = new Effects();
+      try {
+        const result = await this.#database.transactOnce(async (tx) => {
+          this.#uncommitted.set(tx, effects);
+          const ending = await run(tx, effects);
+          if (!ending.isKept) throw new NotKept(ending.result);
+          return ending.result;
+        });
+        this.#afterCommit(effects);
+        return result;
+      } catch (error) {
+        if (error instanceof NotKept) return error.result as R;
+        throw error;
+      }
+    });
+  }
+
+  async #writeFenced<T>(
+    sql: Sql,
+    fenced: FencedWrite,
+    value: T,
+    effects: Effects,
+  ): Promise<{ readonly isKept: boolean; readonly result: TransactResult<T> }> {
+    switch (fenced.write) {
+      case "settle": {
+        const [result] = await settle(sql, [fenced.settlement], { effects, isUnkeyed: this.#claiming.isUnkeyed });
+        if (result === "lease_lost") return { isKept: false, result: { result: "lease_lost" } };
+        return { isKept: true, result: { result: "applied", value } };
+      }
+      case "remember": {
+        const [step] = await remember(sql, [fenced.step]);
+        if (step!.result === "lease_lost") return { isKept: false, result: { result: "lease_lost" } };
+        if (step!.result === "remembered") return { isKept: true, result: { result: "applied", value } };
+        // The step was done before: what `work` has just written is the second time, and the first answer stands.
+        const first = step!.output === null ? undefined : (JSON.parse(step!.output) as unknown);
+        return { isKept: false, result: { result: "applied", value: first as T } };
+      }
+    }
+  }
+
+  // ── steps, notes, workers, operators ──────────────────────────────────────
+
+  remember(steps: readonly StepWrite[]) {
+    return this.#write((sql) => remember(sql, steps), "reserved");
+  }
+
+  recall(id: JobId) {
+    return this.#read((sql) => recall(sql, id));
+  }
+
+  annotate(notes: readonly Note[]) {
+    return this.#write((sql) => annotate(sql, notes), "reserved");
+  }
+
+  heartbeat(beat: WorkerBeat) {
+    return this.#read((sql) => heartbeat(sql, beat), "reserved");
+  }
+
+  #keepLease(leases: LeaseKeeper, order: KeepLeaseOrder): () => void {
+    this.#refuseWhenClosed();
+    return leases.keep(order);
+  }
+
+  retire(workerId: string) {
+    return this.#write((sql) => retire(sql, workerId), "reserved");
+  }
+
+  findLost(request: { readonly limit: number }) {
+    return this.#write((sql) => findLost(sql, request));
+  }
+
+  amend(command: OperatorCommand) {
+    return this.#write((sql, effects) => amend(sql, command, effects));
+  }
+
+  // ── reading ───────────────────────────────────────────────────────────────
+
+  get(ids: readonly JobId[]) {
+    return this.#read((sql) => get(sql, ids));
+  }
+
+  history(id: JobId) {
+    return this.#read((sql) => history(sql, id));
+  }
+
+  list(query: ListQuery) {
+    return this.#read((sql) => list(sql, query));
+  }
+
+  counts(query: { readonly types?: readonly string[] } = {}) {
+    return this.#read((sql) => counts(sql, query));
+  }
+
+  workers() {
+    return this.#read((sql) => workers(sql));
+  }
+
+  audit(query: AuditQuery) {
+    return this.#read((sql) => audit(sql, query));
+  }
+
+  // ── hints, upkeep, the end ────────────────────────────────────────────────
+
+  subscribe(listener: (hint: WakeHint) => void): () => void {
+    // Wrapped, so that one function subscribed twice is two subscriptions.
+    const entry = (hint: WakeHint) => listener(hint);
+    this.#listeners.add(entry);
+    if (this.#listeners.size === 1 && this.#closing === null) this.#wake.listen(true);
+    return () => {
+      if (this.#listeners.delete(entry) && this.#listeners.size === 0 && this.#closing === null)
+        this.#wake.listen(false);
+    };
+  }
+
+  tidy(): Promise<void> {
+    return this.#whileOpen(async () => {
+      if (performance.now() - this.#daysAddedAt > daysEveryMs) {
+        await addDays(this.#database);
+        this.#daysAddedAt = performance.now();
+      }
+      await foldCounts(this.#database);
+    });
+  }
+
+  prune(request: { readonly retentionMs: number; readonly limit: number }) {
+    return this.#whileOpen(() => prune(this.#database, request));
+  }
+
+  migrate(): Promise<void> {
+    return this.#whileOpen(() => this.#database.alone((connection) => migrate(connection, this.#database.dialect)));
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#closeNow();
+    return this.#closing;
+  }
+
+  async #closeNow(): Promise<void> {
+    this.#listeners.clear();
+    await Promise.allSettled(this.#underWay);
+    await Promise.all([this.#wake.close(), this.#leases?.close()]);
+    await this.#database.close();
+  }
+
+  // ── how a call runs ───────────────────────────────────────────────────────
+
+  #read<T>(run: (sql: Sql) => Promise<T>, lane: Lane = "main"): Promise<T> {
+    return this.#whileOpen(() => run(this.#alone(lane)));
+  }
+
+  #write<T>(run: (sql: Sql, effects: Effects) => Promise<T>, lane: Lane = "main"): Promise<T> {
+    return this.#whileOpen(async () => {
+      const effects = new Effects();
+      const value = await this.#transaction((sql) => run(sql, effects), effects, lane);
+      this.#afterCommit(effects);
+      return value;
+    });
+  }
+
+  /** Every statement by itself. */
+  #alone(lane: Lane): Sql {
+    return { rows: (statement, values) => this.#database.rows(statement, values, lane) };
+  }
+
+  #transaction<T>(run: (sql: Sql) => Promise<T>, effects: Effects, lane: Lane = "main"): Promise<T> {
+    return this.#database.transaction((sql) => {
+      effects.clear();
+      return run(sql);
+    }, lane);
+  }
+
+  async #whileOpen<T>(run: () => Promise<T>): Promise<T> {
+    this.#refuseWhenClosed();
+    const running = run();
+    this.#underWay.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#underWay.delete(running);
+    }
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closing === null) return;
+    throw new JobsError("STORE_CLOSED", "The PostgreSQL store was closed. Open it again.");
+  }
+
+  #afterCommit(effects: Effects): void {
+    this.#claiming.expect(effects);
+    this.#announce(effects.hint);
+    this.#wake.notify(effects.hint);
+  }
+
+  /** Never within the call that caused it: a listener may call the store. */
+  #announce(hint: WakeHint): void {
+    if (!hint.work && !hint.ended) return;
+    for (const listener of this.#listeners) {
+      queueMicrotask(() => this.#listeners.has(listener) && listener(hint));
+    }
+  }
+}
+
+/** Rolls a transaction back and carries its answer out. */
+class NotKept extends Error {
+  readonly result: unknown;
+
+  constructor(result: unknown) {
+    super("Rolled back.");
+    this.result = result;
+  }
+}

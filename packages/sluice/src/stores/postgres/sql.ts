@@ -1,0 +1,66 @@
+/**
+ * From the statements as they are written to what a server gets. Statements name our tables `sluice.…` and the present `:now`;
+ * the schema may have another name, and a test may own the clock.
+ */
+import type { Clock } from "../../clock.js";
+
+/** Whatever runs a statement: a pooled client of ours, or a transaction of the application's. */
+export interface Executor {
+  query(text: string, values?: readonly unknown[]): Promise<{ readonly rows: readonly unknown[] }>;
+}
+
+/** Runs our statements in one place: autocommitted, or in one transaction. */
+export interface Sql {
+  rows<Row>(text: string, values?: readonly unknown[]): Promise<readonly Row[]>;
+}
+
+export class Dialect {
+  /** Quoted. */
+  readonly schema: string;
+  readonly #clock: Clock | null;
+  readonly #texts = new Map<string, string>();
+
+  /** @param clock Null for the server's own, by which due times and leases are judged. */
+  constructor({ schema, clock }: { readonly schema: string; readonly clock: Clock | null }) {
+    this.schema = `"${schema.replaceAll('"', '""')}"`;
+    this.#clock = clock;
+  }
+
+  /** The present of a clock of its own; undefined where only the server knows. */
+  get now(): number | undefined {
+    return this.#clock?.now();
+  }
+
+  /** The statement for the server. Without a clock of its own, the same text every time. */
+  text(statement: string): string {
+    let text = this.#texts.get(statement);
+    if (text === undefined) {
+      text = statement.replaceAll(/\bsluice\./g, `${this.schema}.`).replaceAll(":schema", this.schema);
+      this.#texts.set(statement, text);
+    }
+    if (!text.includes(":now")) return text;
+    return this.#clock === null ? this.#withServerTime(statement, text) : withTime(text, this.#clock.now());
+  }
+
+  on(executor: Executor): Sql {
+    return {
+      rows: async <Row>(statement: string, values: readonly unknown[] = []) =>
+        (await executor.query(this.text(statement), values)).rows as readonly Row[],
+    };
+  }
+
+  #withServerTime(statement: string, text: string): string {
+    const complete = text.replaceAll(":now_us", serverMicroseconds).replaceAll(":now", serverMilliseconds);
+    this.#texts.set(statement, complete);
+    return complete;
+  }
+}
+
+// The statement's time and not the transaction's: the application's transaction may be old when it enqueues.
+const serverMilliseconds = "floor(extract(epoch from statement_timestamp()) * 1000)::bigint";
+const serverMicroseconds = "floor(extract(epoch from statement_timestamp()) * 1000000)::bigint";
+
+function withTime(text: string, now: number): string {
+  const ms = Math.floor(now);
+  return text.replaceAll(":now_us", `${ms * 1_000}::bigint`).replaceAll(":now", `${ms}::bigint`);
+}
