@@ -19,14 +19,14 @@ module.exports = {
     {
       name: "port-imports-vocabulary-only",
       severity: "error",
-      from: { path: `${core}(store|transition|keys|moves)\\.ts$` },
+      from: { path: `${core}(store|snapshot|transition|keys|moves)\\.ts$` },
       to: { path: core, pathNot: `${core}(job|errors|store|transition|keys)\\.ts$` },
     },
     {
       name: "stores-import-port-and-vocabulary-only",
       severity: "error",
       from: { path: `${core}stores/([^/]+)/`, pathNot: test },
-      to: { path: core, pathNot: [`${core}(store|transition|moves|keys|job|errors|clock)\\.ts$`, `${core}stores/$1/`] },
+      to: { path: core, pathNot: [`${core}(store|snapshot|transition|moves|keys|job|errors|clock)\\.ts$`, `${core}stores/$1/`] },
     },
     {
       name: "settlement-and-backoff-are-pure",
@@ -50,10 +50,16 @@ module.exports = {
       to: { path: "^(apps|examples|bench|tools)/" },
     },
     {
+      name: "library-knows-no-command-line",
+      severity: "error",
+      from: { path: core },
+      to: { path: "^packages/cli/" },
+    },
+    {
       name: "applications-use-public-exports",
       severity: "error",
-      from: { path: "^(apps|examples|bench|tools)/" },
-      to: { path: "^packages/[^/]+/(src|dist)/(?!index|stores/[^/]+/index|testing/index)" },
+      from: { path: "^(apps|examples|bench|tools|packages/cli)/" },
+      to: { path: "^packages/sluice/(src|dist)/(?!index|stores/[^/]+/index|testing/index)" },
     },
     {
       name: "no-unused-modules",

@@ -1,19 +1,24 @@
 /**
- * `npm run bench`: measures the SQLite store beside the ceiling (../shared/ceiling) in the same run, and prints a table.
- * Run it on a quiet machine; the ratios mean more than the numbers. `--seconds N` per scenario, `--json FILE` to keep it.
+ * `npm run bench`: measures a store beside its ceiling (../shared/ceiling) in the same run, and prints a table. Run it on a quiet
+ * machine; the ratios mean more than the numbers.
+ *
+ * `--store sqlite|postgres`, `--seconds N` per scenario, `--only WORD` for scenarios with that word, `--ceiling DIR|none`, `--json FILE`.
+ * PostgreSQL: the machine's own server with its default settings, fsync on; `--url` for another.
  */
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
-import { join } from "node:path";
+import { writeFileSync } from "node:fs";
+import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import { sqlite } from "sluice/sqlite";
-import { drain, enqueueLatency, enqueueWhileDraining } from "./scenarios.js";
+import { postgresBed } from "./postgres-bed.js";
+import { drain, drainAt, enqueueLatency, enqueueWhileDraining, endToEnd } from "./scenarios.js";
+import { sqliteBed } from "./sqlite-bed.js";
 
 const { values } = parseArgs({
   options: {
+    store: { type: "string", default: "sqlite" },
     seconds: { type: "string", default: "3" },
-    ceiling: { type: "string", default: "../shared/ceiling/sqlite.mjs" },
+    only: { type: "string", default: "" },
+    ceiling: { type: "string", default: "../shared/ceiling" },
+    url: { type: "string" },
     json: { type: "string" },
   },
 });
@@ -21,39 +26,69 @@ const seconds = Number(values.seconds);
 const total = 30_000;
 const rows: Record<string, unknown>[] = [];
 
-function report(scenario: string, figures: Record<string, number>): void {
-  const text = Object.entries(figures).map(
-    ([name, value]) => `${name} ${value < 100 ? value.toFixed(2) : Math.round(value)}`,
-  );
-  console.log(`sluice   ${scenario.padEnd(34)} ${text.join("  ")}`);
-  rows.push({ scenario, ...figures });
+const bed = values.store === "postgres" ? await postgresBed(values.url) : sqliteBed();
+console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${bed.title}\n`);
+
+async function scenario(name: string, run: () => Promise<object>): Promise<void> {
+  if (!name.includes(values.only)) return;
+  const figures = await run();
+  const text = Object.entries(figures).map(([key, value]) => `${key} ${show(value)}`);
+  console.log(`sluice   ${name.padEnd(36)} ${text.join("  ")}`);
+  rows.push({ scenario: name, ...figures });
 }
 
-async function withStore<T>(run: (store: Awaited<ReturnType<typeof sqlite>>) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
-  const store = await sqlite({ path: join(folder, "jobs.db") });
-  try {
-    return await run(store);
-  } finally {
-    await store.close();
-    rmSync(folder, { recursive: true });
-  }
+function show(value: unknown): string {
+  if (typeof value !== "number") return JSON.stringify(value);
+  return value < 100 ? value.toFixed(2) : String(Math.round(value));
 }
 
-console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, SQLite WAL, synchronous=FULL\n`);
+function ceiling(...mode: string[]): void {
+  if (values.ceiling === "none") return;
+  const lines = bed.ceiling(values.ceiling, ...mode);
+  for (const line of lines) console.log(`ceiling  ${line}`);
+  rows.push({ ceiling: lines });
+}
+
 for (const callers of [1, 32, 100]) {
-  report(`enqueue, ${callers} callers`, { ...(await withStore((store) => enqueueLatency(store, callers, seconds))) });
+  await scenario(`enqueue, ${callers} callers`, () => bed.with((store) => enqueueLatency(store, callers, seconds)));
 }
-report("enqueue, 32 callers, draining", { ...(await withStore((store) => enqueueWhileDraining(store, 32, seconds))) });
+await scenario("enqueue, 32 callers, draining", () => bed.with((store) => enqueueWhileDraining(store, 32, seconds)));
 for (const concurrency of [1, 10, 100]) {
-  report(`drain, concurrency ${concurrency}`, await withStore((store) => drain(store, { total, concurrency })));
+  await scenario(`drain, concurrency ${concurrency}`, () => bed.with((store) => drain(store, { total, concurrency })));
+}
+for (const perSecond of [50, 1_000, 5_000]) {
+  await scenario(`end to end, ${perSecond}/s`, () =>
+    bed.with((store, address) => endToEnd(store, { address, perSecond, seconds: Math.max(seconds, 5) })),
+  );
+}
+if ("enqueue drain".includes(values.only)) ceiling();
+
+for (const depth of [1_000, 100_000, 1_000_000]) {
+  await scenario(`depth, ${depth} pending`, () =>
+    bed.with((store) =>
+      drainAt(store, { depth, total: 20_000, whenFilled: () => bed.calm?.(store) ?? Promise.resolve() }),
+    ),
+  );
+}
+if (bed.fillHistory) {
+  await scenario("depth, 1000 pending, 1000000 in history", () =>
+    bed.with(async (store) => {
+      await bed.fillHistory!(store, 1_000_000);
+      return drainAt(store, { depth: 1_000, total: 20_000, whenFilled: () => bed.calm?.(store) ?? Promise.resolve() });
+    }),
+  );
+}
+if (bed.holdTransaction) {
+  await scenario("long transaction, 200000 jobs", () =>
+    bed.with(async (store) => {
+      const letGo = await bed.holdTransaction!(store);
+      const figures = await drainAt(store, { depth: 200_000, total: 200_000 });
+      await letGo();
+      return figures;
+    }),
+  );
+  if ("long transaction".includes(values.only)) ceiling("long");
 }
 
-if (existsSync(values.ceiling)) {
-  const output = execFileSync(process.execPath, [values.ceiling], { encoding: "utf8", timeout: 180_000 });
-  console.log(`\n${output.trim().replaceAll(/^/gm, "ceiling  ")}`);
-  rows.push({ ceiling: output.trim().split("\n") });
-} else {
-  console.log(`\nNo ceiling at ${values.ceiling}: run from the project's root, or name it with --ceiling.`);
-}
+await bed.end();
 if (values.json) writeFileSync(values.json, JSON.stringify(rows, null, 2));

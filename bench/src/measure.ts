@@ -34,15 +34,26 @@ export async function measureCallers(
   );
   loop.disable();
   const elapsed = (performance.now() - startedAt) / 1_000;
-  latencies.sort((a, b) => a - b);
-  const at = (q: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))] ?? NaN;
   return {
     perSecond: Math.round(latencies.length / elapsed),
-    p50: at(0.5),
-    p95: at(0.95),
-    p99: at(0.99),
+    ...quantiles(latencies),
     loopP95: loop.percentile(95) / 1e6,
   };
+}
+
+export function quantiles(values: readonly number[]): {
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+} {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? NaN;
+  return { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+}
+
+/** Milliseconds since 1970 with their fractions: the same in every process of one machine. */
+export function preciseNow(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 export async function measureLoop<T>(run: () => Promise<T>): Promise<{ value: T; seconds: number; loopP95: number }> {

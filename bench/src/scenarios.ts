@@ -1,16 +1,24 @@
 /**
- * What is measured on a store: enqueue latency (alone and while workers drain) and drain throughput, with every guarantee
- * on: durable before the answer, fenced, counted, validated at both ends.
+ * What is measured on a store: enqueue latency (alone and while workers drain), drain throughput, how it holds with depth, and the
+ * latency from one process to another; with every guarantee on: durable before the answer, fenced, counted, validated at both ends.
  */
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { defineJob, Events, handle, Queue, Worker, type Store } from "sluice";
 import { z } from "zod";
-import { measureCallers, measureLoop, type Latencies } from "./measure.js";
+import { measureCallers, measureLoop, preciseNow, quantiles, type Latencies } from "./measure.js";
 
 const payload = { entityId: "e1", text: "x".repeat(150) };
 
 const work = defineJob({
   type: "bench.work",
   payload: z.object({ entityId: z.string(), text: z.string() }),
+});
+
+/** Carries when it was sent. */
+export const timed = defineJob({
+  type: "bench.timed",
+  payload: z.object({ sentAt: z.number(), text: z.string() }),
 });
 
 export async function enqueueLatency(store: Store<unknown>, callers: number, seconds: number): Promise<Latencies> {
@@ -42,13 +50,7 @@ export async function drain(
   store: Store<unknown>,
   { total, concurrency }: { total: number; concurrency: number },
 ): Promise<{ perSecond: number; loopP95: number; rssMb: number }> {
-  const queue = new Queue({ store });
-  for (let added = 0; added < total; added += 1_000) {
-    await queue.enqueueMany(
-      work,
-      Array.from({ length: Math.min(1_000, total - added) }, () => payload),
-    );
-  }
+  await fill(store, total);
   const events = new Events();
   let completed = 0;
   const { seconds, loopP95 } = await measureLoop(async () => {
@@ -63,6 +65,74 @@ export async function drain(
     return worker.stop();
   });
   return { perSecond: Math.round(total / seconds), loopP95, rssMb: Math.round(process.memoryUsage().rss / 1e6) };
+}
+
+/** The rate over the first `total` of `depth` pending jobs, and that of the last tenth as a part of the first. */
+export async function drainAt(
+  store: Store<unknown>,
+  { depth, total, whenFilled }: { depth: number; total: number; whenFilled?: (() => Promise<void>) | undefined },
+): Promise<{ perSecond: number; tenths: readonly number[]; lastToFirst: number }> {
+  const marks: number[] = [];
+  // The first jobs warm up the process and the server, and do not count.
+  const warmUpJobs = 3_000;
+  await fill(store, Math.max(depth, total) + warmUpJobs);
+  await whenFilled?.();
+  let completed = 0;
+  const events = new Events();
+  const worker = new Worker({ store, events, concurrency: 100, processors: [handle(work, () => undefined)] });
+  const done = new Promise<void>((resolve) => {
+    events.on("job.completed", () => {
+      completed += 1;
+      if ((completed - warmUpJobs) % (total / 10) === 0 && completed >= warmUpJobs) marks.push(performance.now());
+      if (completed === total + warmUpJobs) resolve();
+    });
+  });
+  await worker.start();
+  await done;
+  await worker.stop();
+  const tenths = marks.slice(1).map((mark, index) => Math.round(((total / 10) * 1_000) / (mark - marks[index]!)));
+  return {
+    perSecond: Math.round((total * 1_000) / (marks.at(-1)! - marks[0]!)),
+    tenths,
+    lastToFirst: tenths.at(-1)! / tenths[0]!,
+  };
+}
+
+/** From the call of enqueue here to the handler in another process, at a steady rate. */
+export async function endToEnd(
+  store: Store<unknown>,
+  { address, perSecond, seconds }: { address: string; perSecond: number; seconds: number },
+): Promise<{ p50: number; p95: number; p99: number; jobs: number }> {
+  const child = fork(new URL("./latency-worker.js", import.meta.url), [address]);
+  await once(child, "message");
+  const queue = new Queue({ store });
+  const text = "x".repeat(150);
+  const total = perSecond * seconds;
+  const startedAt = performance.now();
+  const sent: Promise<unknown>[] = [];
+  while (sent.length < total) {
+    const due = Math.min(total, Math.floor(((performance.now() - startedAt) / 1_000) * perSecond));
+    while (sent.length < due) sent.push(queue.enqueue(timed, { sentAt: preciseNow(), text }));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await Promise.all(sent);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const answer = once(child, "message");
+  child.send("stop");
+  const [latencies] = (await answer) as [number[]];
+  await once(child, "exit");
+  // The first tenth warms both processes up.
+  return { ...quantiles(latencies.slice(latencies.length / 10)), jobs: latencies.length };
+}
+
+async function fill(store: Store<unknown>, jobs: number): Promise<void> {
+  const queue = new Queue({ store });
+  for (let added = 0; added < jobs; added += 1_000) {
+    await queue.enqueueMany(
+      work,
+      Array.from({ length: Math.min(1_000, jobs - added) }, () => payload),
+    );
+  }
 }
 
 async function warmUp(queue: Queue<unknown>): Promise<void> {

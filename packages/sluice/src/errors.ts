@@ -28,6 +28,7 @@ export const errorCodes = {
   POSTGRES_TOO_OLD: "The PostgreSQL server is older than Sluice can use.",
   SCHEMA_OUTDATED: "The schema of the store must be brought up to date first, and this process may not.",
   SCHEMA_TOO_NEW: "A newer version of Sluice has migrated this store.",
+  WORKERS_ALIVE: "Workers are running on a store that must stand still.",
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

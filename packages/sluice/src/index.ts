@@ -3,6 +3,7 @@
  */
 export { exponential, fixed, noRetry, type RetryPolicy } from "./backoff.js";
 export { systemClock, type Clock } from "./clock.js";
+export { copyStore, type CopyOptions, type CopyProgress, type CopyReport, type NotCopied, type Some } from "./copy.js";
 export { AttemptAborted, type AbortReason, type Context, type ContextLog } from "./context.js";
 export {
   defineJob,
@@ -58,5 +59,7 @@ export {
   type JobQuery,
   type QueueOptions,
 } from "./queue.js";
+export type * from "./snapshot.js";
 export type * from "./store.js";
+export type { CountOfBoth } from "./tally.js";
 export { Worker, type WorkerOptions } from "./worker.js";

@@ -65,6 +65,8 @@ export interface Store<Tx = never> {
   keepLease?(order: KeepLeaseOrder): () => void;
   /** Removes a worker that stopped in good order. */
   retire(workerId: string): Promise<void>;
+  /** The jobs that this worker holds, as they were claimed; oldest first. */
+  heldBy(workerId: string): Promise<readonly ClaimedJob[]>;
   /** Declares workers with expired leases lost, for good, and lists jobs they hold, oldest first. Changes no job. */
   findLost(request: { readonly limit: number }): Promise<LostAnswer>;
 

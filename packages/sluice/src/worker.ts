@@ -10,6 +10,7 @@ import { isRetryable, JobsError } from "./errors.js";
 import { Events } from "./events.js";
 import { idSource } from "./ids.js";
 import type { Hold } from "./job.js";
+import { InHand } from "./in-hand.js";
 import { Lease } from "./lease.js";
 import { Pace } from "./pace.js";
 import type { Middleware, Processor } from "./processor.js";
@@ -83,6 +84,8 @@ export class Worker<Tx = never> {
   readonly #running = new Set<Attempt>();
   /** Prefetched and running, by type. */
   readonly #held = new Map<string, number>();
+  readonly #inHand = new InHand();
+  #recountedAt = 0;
   #settling = 0;
   /** Settlements that the store could not take; calling one sends it again. */
   readonly #unsent = new Set<() => void>();
@@ -132,7 +135,7 @@ export class Worker<Tx = never> {
       events: this.events,
       random: this.#random,
       retryOf: (type) => this.#processors.get(type)?.definition.retry,
-      rescueEveryMs: Math.min(this.#timing.leaseMs / 3, 1_000),
+      rescueEveryMs: Math.min(this.#timing.leaseMs / 3, 2_000),
       retentionMs: checkMs("retentionMs", options.retentionMs ?? 7 * 24 * 60 * 60 * 1_000, 0),
     });
   }
@@ -217,6 +220,7 @@ export class Worker<Tx = never> {
     });
     await lease.start();
     this.#lease = lease;
+    this.#recountedAt = this.#clock.now();
     this.#attemptDeps = {
       store: this.#store,
       clock: this.#clock,
@@ -243,7 +247,10 @@ export class Worker<Tx = never> {
   #lostLease(workerId: string): void {
     this.events.emit("worker.leaseLost", { workerId });
     this.#lease = null;
-    for (const job of this.#prefetched.splice(0)) this.#letGo(job.type);
+    for (const job of this.#prefetched.splice(0)) {
+      this.#letGo(job.type);
+      this.#inHand.remove(job);
+    }
     for (const attempt of this.#running) attempt.abort("lease_lost");
     const tryAgain = () => {
       if (this.#state !== "running") return;
@@ -347,11 +354,15 @@ export class Worker<Tx = never> {
     const ends = this.#ends;
     const startedAt = this.#clock.now();
     let answer: ClaimAnswer;
+    let strays: readonly ClaimedJob[];
     try {
+      strays = await this.#findStrays(request.workerId);
       answer = await this.#store.claim(request);
     } catch (error) {
       this.#isClaiming = false;
       this.#trouble("claiming", error);
+      // It may have been committed all the same.
+      this.#recountedAt = -Infinity;
       // Wait with jitter: many workers may have lost the same store.
       this.#isDrained = true;
       this.#sleep(this.#timing.pollMs * (0.5 + this.#random()));
@@ -362,8 +373,11 @@ export class Worker<Tx = never> {
     this.#claimedAt = this.#clock.now();
     if (request.limit > 0) this.#pace.claimTook(this.#claimedAt - startedAt);
 
-    for (const job of answer.jobs) this.#held.set(job.type, (this.#held.get(job.type) ?? 0) + 1);
-    this.#prefetched.push(...answer.jobs);
+    for (const job of [...strays, ...answer.jobs]) {
+      this.#held.set(job.type, (this.#held.get(job.type) ?? 0) + 1);
+      this.#inHand.add(job);
+      this.#prefetched.push(job);
+    }
     if (this.#state !== "running" || this.#lease?.workerId !== request.workerId) {
       this.#releasePrefetched();
       this.#tellWhenQuiet();
@@ -379,6 +393,15 @@ export class Worker<Tx = never> {
     this.#pump();
     if (this.#isDrained) this.#sleep(Math.min(answer.nextDueInMs ?? Infinity, this.#timing.pollMs));
     if (this.#prefetched.length > 0) this.#checkIdle();
+  }
+
+  /** Jobs whose claim was answered to nobody: looked for after a claim that failed, and once in a lease's time. */
+  async #findStrays(workerId: string): Promise<readonly ClaimedJob[]> {
+    if (this.#clock.now() - this.#recountedAt < this.#timing.leaseMs) return [];
+    const isStray = this.#inHand.recount();
+    const held = await this.#store.heldBy(workerId);
+    this.#recountedAt = this.#clock.now();
+    return held.filter(isStray);
   }
 
   #sleep(ms: number): void {
@@ -439,6 +462,7 @@ export class Worker<Tx = never> {
         this.#settled(held, committed(job), "applied", runMs);
         break;
       case "lease_lost":
+        this.#inHand.remove(job);
         this.events.emit("job.leaseLost", about(held));
         break;
       default:
@@ -495,6 +519,7 @@ export class Worker<Tx = never> {
 
   /** Tells the subscribers and hooks what is now durable. */
   #settled(held: HeldJob, settlement: Settlement, result: SettleResult, runMs: number): void {
+    this.#inHand.remove(held.job);
     announceSettled(this.events, held, { settlement, result, runMs });
     const { attempt } = held;
     if (result !== "applied" || !attempt?.inHand) return;

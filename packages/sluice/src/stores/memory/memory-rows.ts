@@ -30,6 +30,11 @@ export function byTurn(a: MemoryRow, b: MemoryRow): number {
   return b.job.priority - a.job.priority || a.rank - b.rank || a.insertion - b.insertion;
 }
 
+/** The attempt that began first, first. */
+export function byAge(a: MemoryRow, b: MemoryRow): number {
+  return (a.job.startedAt ?? 0) - (b.job.startedAt ?? 0) || a.insertion - b.insertion;
+}
+
 export function toClaimed({ job }: Row): ClaimedJob {
   return structuredClone({
     id: job.id,

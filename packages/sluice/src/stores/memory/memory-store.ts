@@ -37,7 +37,7 @@ import { amendOne, enqueueOne, giveBackKey, held, move, settleOne, toRecord } fr
 import { MemoryBlobs } from "./memory-blobs.js";
 import { MemoryBook } from "./memory-book.js";
 import { countByState, pageOf } from "./memory-reading.js";
-import { byTurn, toClaimed } from "./memory-rows.js";
+import { byAge, byTurn, toClaimed } from "./memory-rows.js";
 import type { MemoryRow } from "./memory-rows.js";
 import { MemoryWorkers } from "./memory-workers.js";
 
@@ -170,12 +170,17 @@ export class MemoryStore implements Store {
     this.#workers.retire(workerId, { isHoldingJobs: this.#heldBy(workerId).length > 0 });
   }
 
+  async heldBy(workerId: string): Promise<readonly ClaimedJob[]> {
+    this.#open();
+    return this.#heldBy(workerId).sort(byAge).map(toClaimed);
+  }
+
   async findLost({ limit }: { readonly limit: number }): Promise<LostAnswer> {
     const now = this.#open();
     const workers = this.#workers.loseExpired(now);
     const jobs = this.#book
       .select(({ job }) => job.state === "processing" && this.#workers.isLost(job.workerId))
-      .sort((a, b) => (a.job.startedAt ?? 0) - (b.job.startedAt ?? 0) || a.insertion - b.insertion)
+      .sort(byAge)
       .slice(0, limit)
       .map((row) => ({ ...toClaimed(row), workerId: row.job.workerId ?? "" }));
     return { workers, jobs };
@@ -188,7 +193,7 @@ export class MemoryStore implements Store {
     );
   }
 
-  #heldBy(workerId: string): readonly MemoryRow[] {
+  #heldBy(workerId: string): MemoryRow[] {
     return this.#book.select(({ job }) => isHeldBy(job, workerId));
   }
 

@@ -21,7 +21,19 @@ export class PostgresBlobs implements BlobStore {
 
   async put(source: AsyncIterable<Uint8Array>): Promise<BlobRef> {
     this.#refuseWhenClosed();
-    const id = uuidv7();
+    return this.#write(uuidv7(), source);
+  }
+
+  /** Under the id that it has elsewhere. What an import that was killed has left is written over. */
+  async import(id: string, source: AsyncIterable<Uint8Array>): Promise<"imported" | "known"> {
+    this.#refuseWhenClosed();
+    if (!isId(id)) throw new JobsError("BLOB_NOT_FOUND", `${id} is no id of a blob.`, { id });
+    if ((await this.#database.rows(selectBlob, [id])).length > 0) return "known";
+    await this.#write(id, source);
+    return "imported";
+  }
+
+  async #write(id: string, source: AsyncIterable<Uint8Array>): Promise<BlobRef> {
     await this.#database.rows(beginBlob, [id]);
     try {
       let bytes = 0;
@@ -87,13 +99,15 @@ async function* inPieces(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buff
 }
 
 // Primary keys, in all six.
-const beginBlob = "insert into sluice.blobs (id, touched_at) values ($1::uuid, :now)";
+const beginBlob = "insert into sluice.blobs (id, touched_at) values ($1::uuid, :now) on conflict (id) do nothing";
 const insertPiece = `
   with touched as (
     update sluice.blobs set touched_at = :now where id = $1::uuid
   )
   insert into sluice.blob_pieces (blob, n, bytes)
-  values ($1::uuid, $2, $3)`;
+  values ($1::uuid, $2, $3)
+  on conflict (blob, n) do update
+  set bytes = excluded.bytes`;
 const endBlob = `
   update sluice.blobs
   set bytes = $2, touched_at = :now

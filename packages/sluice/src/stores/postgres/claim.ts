@@ -5,7 +5,7 @@ import type { ClaimAnswer, ClaimRequest } from "../../store.js";
 import { Cursor } from "./cursor.js";
 import type { Database } from "./database.js";
 import type { Landing } from "./effects.js";
-import { claimedColumns, toClaimed } from "./rows.js";
+import { toClaimed } from "./rows.js";
 import type { ClaimedRow } from "./rows.js";
 
 interface Claims {
@@ -223,74 +223,9 @@ function withoutThose(request: ClaimRequest, started: readonly Started[]): Claim
   };
 }
 
-// jobs_ready, read in its order from each span's place on; then primary key. Workers and jobs_cancel by worker; jobs_due by type.
 const claimReady = `
-  with picked as materialized (
-    select candidate.id, wanted.turn
-    from unnest($2::text[], $3::int[], $4::int[]) with ordinality as wanted (type, jobs, max_version, turn)
-    cross join lateral (
-      select job.id
-      from unnest($5::int[], $6::int[], $7::bigint[], $8::int[]) as span (type, from_urgency, from_rank, to_urgency)
-      cross join lateral (
-        select ready.id
-        from sluice.jobs as ready
-        where ready.state = 'pending'
-          and ready.type = wanted.type
-          and (-ready.priority, ready.rank) >= (span.from_urgency, span.from_rank)
-          and -ready.priority <= span.to_urgency
-          and ready.version <= wanted.max_version
-        order by -ready.priority, ready.rank, ready.id
-        limit wanted.jobs
-        for no key update skip locked
-      ) as job
-      where span.type = wanted.turn
-      limit wanted.jobs
-    ) as candidate
-    where not exists (select 1 from sluice.workers where workers.id = $1 and workers.is_lost)
-    limit $9
-  ),
-  started as (
-    update sluice.jobs as job
-    set state = 'processing', epoch = job.epoch + 1, attempt = job.attempt + 1, worker_id = $1, started_at = :now
-    from picked
-    where job.id = picked.id
-    returning job.*, picked.turn
-  ),
-  counted as (
-    insert into sluice.deltas (type, state, n)
-    select started.type, change.state::sluice.job_state, change.sign * count(*)
-    from started
-    cross join (values ('pending', -1), ('processing', 1)) as change (state, sign)
-    group by started.type, change.state, change.sign
-  )
-  select :now as now,
-    (
-      select json_agg(json_build_array(${claimedColumns}, job.rank, job.unique_key is not null,
-        case
-          when job.unique_while = 'pending' and exists (select 1 from sluice.keys where key = '>' || job.unique_key)
-          then job.unique_key
-        end) order by job.turn, -job.priority, job.rank, job.id)::text
-      from started as job
-    ) as jobs,
-    (
-      select json_object_agg(wanted.type, next.run_at)::text
-      from unnest($2::text[]) as wanted (type)
-      cross join lateral (
-        select timed.run_at
-        from sluice.jobs as timed
-        where timed.type = wanted.type
-          and timed.state in ('scheduled', 'retrying')
-        order by timed.run_at
-        limit 1
-      ) as next
-    ) as due,
-    (
-      select json_agg(json_build_object('id', asked.id, 'epoch', asked.epoch) order by asked.started_at, asked.id)::text
-      from sluice.jobs as asked
-      where asked.worker_id = $1
-        and asked.state = 'processing'
-        and asked.is_cancel_requested
-    ) as cancels`;
+  select out_now as now, out_jobs as jobs, out_due as due, out_cancels as cancels
+  from sluice.claim_1($1, $2, $3, $4, $5, $6, $7, $8, $9, :own_now)`;
 
 // jobs_due, read in its order; then primary key. A bounded number at a time: a storm of jobs due in one second must not hold up others.
 const promoteDue = `

@@ -70,7 +70,7 @@ export async function postgres(options: PostgresOptions): Promise<PostgresStore>
       else await migrate(connection, database.dialect);
       await setUp(connection, database, application.setup);
     });
-    await addDays(database);
+    await addDays(database, 1);
   } catch (error) {
     await database.close();
     throw error;

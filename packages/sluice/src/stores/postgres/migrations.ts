@@ -2,9 +2,11 @@
  * The schema, as numbered steps that only ever move forward, in a PostgreSQL schema of its own.
  */
 import { JobsError } from "../../errors.js";
+import { routines } from "./routines.js";
 import type { Executor } from "./sql.js";
 import type { Dialect } from "./sql.js";
 
+/** All of one step, and the note that it was taken. */
 export interface Migration {
   readonly version: number;
   readonly sql: string;
@@ -22,10 +24,7 @@ export async function migrate(connection: Executor, dialect: Dialect): Promise<v
   try {
     // Two keys: "sluice" as a number, and which schema. Let go of at the end of the transaction, so that poolers do no harm.
     await connection.query("select pg_advisory_xact_lock(7562593, hashtext($1))", [dialect.schema]);
-    for (const { version, sql } of await pendingMigrations(connection, dialect)) {
-      await connection.query(sql);
-      await connection.query(dialect.text("insert into sluice.migrations (version) values ($1)"), [version]);
-    }
+    for (const { sql } of await pendingMigrations(connection, dialect)) await connection.query(sql);
     await connection.query("commit");
   } catch (error) {
     await connection.query("rollback").catch(() => undefined);
@@ -38,8 +37,14 @@ export async function migrate(connection: Executor, dialect: Dialect): Promise<v
  * @throws {JobsError} SCHEMA_TOO_NEW
  */
 export async function pendingMigrations(connection: Executor, dialect: Dialect): Promise<readonly Migration[]> {
-  const version = await versionOf(connection, dialect);
-  return migrations.slice(version).map((sql, index) => ({ version: version + index + 1, sql: dialect.text(sql) }));
+  const done = await versionOf(connection, dialect);
+  return migrations.slice(done).map((statements, index) => {
+    const version = done + index + 1;
+    return {
+      version,
+      sql: dialect.text(`${statements}\n  insert into sluice.migrations (version) values (${version});\n`),
+    };
+  });
 }
 
 async function versionOf(connection: Executor, dialect: Dialect): Promise<number> {
@@ -325,5 +330,7 @@ const migrations: readonly string[] = [
     primary key (blob, n)
   );
   alter table sluice.blob_pieces alter column bytes set storage external;
+
+  ${routines}
   `,
 ];

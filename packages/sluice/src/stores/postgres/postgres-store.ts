@@ -4,6 +4,7 @@
  */
 import type { JobId } from "../../job.js";
 import { JobsError } from "../../errors.js";
+import type { AuditSnapshot, ImportingStore, ImportOutcome, JobSnapshot } from "../../snapshot.js";
 import type {
   AuditQuery,
   ClaimAnswer,
@@ -29,6 +30,7 @@ import type { Database, Lane } from "./database.js";
 import { Desk } from "./desk.js";
 import { Effects } from "./effects.js";
 import { arePlain, enqueue } from "./enqueue.js";
+import { addDaysOf, importAudit, importJobs } from "./import.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
 import { migrate } from "./migrations.js";
 import { amend, audit } from "./operators.js";
@@ -38,7 +40,7 @@ import { areSimple, settle } from "./settle.js";
 import type { Executor, Sql } from "./sql.js";
 import { addDays, foldCounts, prune } from "./upkeep.js";
 import type { Wake } from "./wake.js";
-import { findLost, heartbeat, retire, workers } from "./workers.js";
+import { findLost, heartbeat, heldBy, retire, workers } from "./workers.js";
 
 export interface PostgresParts {
   readonly database: Database;
@@ -48,9 +50,11 @@ export interface PostgresParts {
 }
 
 const daysEveryMs = 60 * 60 * 1_000;
+const daysAhead = 3;
+const foldEveryMs = 5_000;
 
 /** A store in one schema of a PostgreSQL database. Any number of processes on any number of machines may share it. */
-export class PostgresStore implements Store<Executor> {
+export class PostgresStore implements Store<Executor>, ImportingStore {
   readonly name = "postgres";
   readonly capabilities = { transactions: "asynchronous", sharedAcrossProcesses: true } as const;
   readonly blobs: PostgresBlobs;
@@ -65,6 +69,7 @@ export class PostgresStore implements Store<Executor> {
   /** What enqueues inside a transaction of ours leave to do once it is committed. */
   readonly #uncommitted = new WeakMap<Executor, Effects>();
   #daysAddedAt = -Infinity;
+  #foldedAt = -Infinity;
   #closing: Promise<void> | null = null;
 
   constructor({ database, leases, listen }: PostgresParts) {
@@ -98,7 +103,8 @@ export class PostgresStore implements Store<Executor> {
   claim(request: ClaimRequest): Promise<ClaimAnswer> {
     return this.#whileOpen(async () => {
       const { answer, keysToPass } = await this.#claiming.claim(request);
-      if (keysToPass.length > 0) await this.#passKeys(keysToPass);
+      // The jobs are claimed, whatever becomes of this: should it fail, the end of a claimed job wakes the one behind it.
+      if (keysToPass.length > 0) await this.#passKeys(keysToPass).catch(() => undefined);
       return answer;
     });
   }
@@ -223,8 +229,12 @@ export class PostgresStore implements Store<Executor> {
     return this.#write((sql) => retire(sql, workerId), "reserved");
   }
 
+  heldBy(workerId: string) {
+    return this.#read((sql) => heldBy(sql, workerId));
+  }
+
   findLost(request: { readonly limit: number }) {
-    return this.#write((sql) => findLost(sql, request));
+    return this.#read((sql) => findLost(sql, request));
   }
 
   amend(command: OperatorCommand) {
@@ -257,6 +267,21 @@ export class PostgresStore implements Store<Executor> {
     return this.#read((sql) => audit(sql, query));
   }
 
+  // ── what another store was ────────────────────────────────────────────────
+
+  async importJobs(snapshots: readonly JobSnapshot[]): Promise<readonly ImportOutcome[]> {
+    await this.#whileOpen(() => addDaysOf(this.#database, snapshots));
+    return this.#write((sql, effects) => importJobs(sql, snapshots, effects));
+  }
+
+  importAudit(records: readonly AuditSnapshot[]) {
+    return this.#write((sql) => importAudit(sql, records));
+  }
+
+  importBlob(id: string, source: AsyncIterable<Uint8Array>) {
+    return this.#whileOpen(() => this.blobs.import(id, source));
+  }
+
   // ── hints, upkeep, the end ────────────────────────────────────────────────
 
   subscribe(listener: (hint: WakeHint) => void): () => void {
@@ -273,9 +298,11 @@ export class PostgresStore implements Store<Executor> {
   tidy(): Promise<void> {
     return this.#whileOpen(async () => {
       if (performance.now() - this.#daysAddedAt > daysEveryMs) {
-        await addDays(this.#database);
+        await addDays(this.#database, daysAhead);
         this.#daysAddedAt = performance.now();
       }
+      if (performance.now() - this.#foldedAt < foldEveryMs) return;
+      this.#foldedAt = performance.now();
       await foldCounts(this.#database);
     });
   }

@@ -6,6 +6,7 @@ import { settleOne } from "../../moves.js";
 import type { Settlement, SettleResult } from "../../store.js";
 import { Desk } from "./desk.js";
 import type { Effects } from "./effects.js";
+import { arrayOf } from "./sql.js";
 import type { Sql } from "./sql.js";
 
 type Completion = Settlement & { readonly kind: "complete" };
@@ -63,8 +64,8 @@ async function complete(sql: Sql, completions: readonly Completion[]): Promise<R
   const ids = completions.map(({ hold }) => hold.id);
   const outputs = completions.map(({ output }) => output);
   const rows = await sql.rows<{ done: string | null }>(completeUnkeyed, [
-    ids,
-    completions.map(({ hold }) => hold.epoch),
+    arrayOf(ids),
+    arrayOf(completions.map(({ hold }) => hold.epoch)),
     outputs.some((output) => output !== null) ? outputs : null,
   ]);
   const done = rows[0]!.done;
@@ -73,38 +74,4 @@ async function complete(sql: Sql, completions: readonly Completion[]): Promise<R
   return new Set(ids.filter((id) => !applied.has(id)));
 }
 
-// Primary keys only: the state is compared as text so that no planner takes a partial index on it, and walks what a long
-// transaction keeps from being cleaned there.
-const completeUnkeyed = `
-  with sent as (
-    select * from unnest($1::uuid[], $2::int[], $3::text[]) as sent (id, epoch, output)
-  ),
-  gone as (
-    delete from sluice.jobs as job
-    using sent
-    where job.id = sent.id
-      and job.epoch = sent.epoch
-      and job.state::text = 'processing'
-      and job.unique_key is null
-    returning job.id, job.type, job.version, job.priority, job.epoch, job.attempt, job.max_attempts, job.crashes, job.run_at,
-      job.created_at, job.started_at, job.worker_id, job.progress_done, job.progress_total, job.error, job.blob,
-      job.correlation, job.trace, job.payload, sent.output as result
-  ),
-  kept as (
-    insert into sluice.history (id, type, state, version, priority, epoch, attempt, max_attempts, crashes, run_at, created_at,
-      started_at, finished_at, worker_id, progress_done, progress_total, error, blob, correlation, trace, output, payload)
-    select id, type, 'completed', version, priority, epoch, attempt, max_attempts, crashes, run_at, created_at,
-      started_at, :now, worker_id, progress_done, progress_total, error, blob, correlation, trace, result, payload
-    from gone
-  ),
-  counted as (
-    insert into sluice.deltas (type, state, n)
-    select gone.type, change.state::sluice.job_state, change.sign * count(*)
-    from gone
-    cross join (values ('processing', -1), ('completed', 1)) as change (state, sign)
-    group by gone.type, change.state, change.sign
-  )
-  select case
-    when (select count(*) from gone) = cardinality($1::uuid[]) then null
-    else (select coalesce(json_agg(id), '[]')::text from gone)
-  end as done`;
+const completeUnkeyed = "select out_done as done from sluice.complete_1($1, $2, $3, :own_now)";

@@ -1,6 +1,6 @@
 /**
- * From the statements as they are written to what a server gets. Statements name our tables `sluice.…` and the present `:now`;
- * the schema may have another name, and a test may own the clock.
+ * From the statements as they are written to what a server gets. Statements name our tables `sluice.…` and the present `:now`
+ * (`:own_now` where a function fills in the server's itself); the schema may have another name, and a test may own the clock.
  */
 import type { Clock } from "../../clock.js";
 
@@ -38,7 +38,7 @@ export class Dialect {
       text = statement.replaceAll(/\bsluice\./g, `${this.schema}.`).replaceAll(":schema", this.schema);
       this.#texts.set(statement, text);
     }
-    if (!text.includes(":now")) return text;
+    if (!/:(own_)?now\b/.test(text)) return text;
     return this.#clock === null ? this.#withServerTime(statement, text) : withTime(text, this.#clock.now());
   }
 
@@ -50,7 +50,7 @@ export class Dialect {
   }
 
   #withServerTime(statement: string, text: string): string {
-    const complete = text.replaceAll(":now_us", serverMicroseconds).replaceAll(":now", serverMilliseconds);
+    const complete = text.replaceAll(":own_now", "null::bigint").replaceAll(":now", serverMilliseconds);
     this.#texts.set(statement, complete);
     return complete;
   }
@@ -58,9 +58,16 @@ export class Dialect {
 
 // The statement's time and not the transaction's: the application's transaction may be old when it enqueues.
 const serverMilliseconds = "floor(extract(epoch from statement_timestamp()) * 1000)::bigint";
-const serverMicroseconds = "floor(extract(epoch from statement_timestamp()) * 1000000)::bigint";
 
 function withTime(text: string, now: number): string {
   const ms = Math.floor(now);
-  return text.replaceAll(":now_us", `${ms * 1_000}::bigint`).replaceAll(":now", `${ms}::bigint`);
+  return text.replaceAll(/:(own_)?now\b/g, `${ms}::bigint`);
+}
+
+/**
+ * An array for a parameter, of values that need no quotes: ids, numbers, truth values. A third of what the driver takes for it,
+ * which quotes each, and text to every driver of an application.
+ */
+export function arrayOf(values: readonly (string | number | boolean | null)[]): string {
+  return `{${values.map((value) => value ?? "null").join(",")}}`;
 }

@@ -10,12 +10,12 @@ import type { ConformanceTarget } from "../../testing/index.js";
 import { postgres } from "./index.js";
 import type { PostgresOptions, PostgresTx } from "./index.js";
 
-function newSchema(): string {
+export function newSchema(): string {
   return `test_${randomUUID().slice(0, 8)}`;
 }
 
 /** With what belongs to it: days of history, functions, the application's table. */
-async function dropSchema(schema: string): Promise<void> {
+export async function dropSchema(schema: string): Promise<void> {
   const client = new pg.Client(testPostgresUrl());
   await client.connect();
   await client.query(`drop schema if exists "${schema}" cascade`);

@@ -6,11 +6,10 @@ import type { Database } from "./database.js";
 import type { Sql } from "./sql.js";
 
 const dayMs = 24 * 60 * 60 * 1_000;
-const daysAhead = 3;
 const lockNotAvailable = "55P03";
 
-/** Partitions from today on. Rows of a day that has none are kept with those of other ids. */
-export async function addDays(database: Database): Promise<void> {
+/** Partitions for today and so many days after. Rows of a day that has none are kept with those of other ids. */
+export async function addDays(database: Database, daysAhead: number): Promise<void> {
   const [row] = await database.rows<{ now: number | string }>("select :now as now");
   for (let ahead = 0; ahead <= daysAhead; ahead += 1) {
     const day = new Date(Number(row!.now) + ahead * dayMs).toISOString().slice(0, 10);
@@ -68,7 +67,7 @@ async function pruneRows(
 }
 
 /** Somebody reads the table just now, and everybody else would wait behind us: the next round will do. */
-async function unlessLocked(run: () => Promise<unknown>): Promise<boolean> {
+export async function unlessLocked(run: () => Promise<unknown>): Promise<boolean> {
   try {
     await run();
     return true;

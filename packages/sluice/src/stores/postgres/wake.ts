@@ -10,7 +10,9 @@ import { clientConfig } from "./database.js";
 import type { Database } from "./database.js";
 
 /** Between two notifications of one process; each costs the server a commit that it need not wait for. */
-const notifyGapMs = 1;
+const workGapMs = 1;
+/** Of what has ended, only those hear who wait for a job in another process. */
+const endedGapMs = 10;
 const testEveryMs = 15_000;
 const testLimitMs = 5_000;
 /** While nobody is heard. */
@@ -56,8 +58,9 @@ export class Wake {
   notify({ work, ended }: WakeHint): void {
     if (!work && !ended) return;
     this.#pending = { work: this.#pending.work || work, ended: this.#pending.ended || ended };
-    if (this.#isNotifying || this.#notifyTimer !== undefined) return;
-    const waitMs = this.#notifiedAt + notifyGapMs - performance.now();
+    if (this.#isNotifying || (this.#notifyTimer !== undefined && !work)) return;
+    clearTimeout(this.#notifyTimer);
+    const waitMs = this.#notifiedAt + (this.#pending.work ? workGapMs : endedGapMs) - performance.now();
     if (waitMs <= 0) void this.#notifyNow();
     else this.#notifyTimer = setTimeout(() => void this.#notifyNow(), waitMs).unref();
   }

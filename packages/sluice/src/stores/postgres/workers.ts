@@ -2,7 +2,7 @@
  * Workers and their leases: who is alive, who was declared lost, and what the lost ones hold. All by the server's clock.
  */
 import type { Hold } from "../../job.js";
-import type { BeatAnswer, LostAnswer, WorkerBeat, WorkerRecord } from "../../store.js";
+import type { BeatAnswer, ClaimedJob, LostAnswer, WorkerBeat, WorkerRecord } from "../../store.js";
 import { claimedColumns, storable, toClaimed } from "./rows.js";
 import type { ClaimedRow } from "./rows.js";
 import type { Sql } from "./sql.js";
@@ -26,12 +26,17 @@ export async function retire(sql: Sql, workerId: string): Promise<void> {
   if (lost.length === 0) await sql.rows(deleteWorker, [workerId]);
 }
 
+export async function heldBy(sql: Sql, workerId: string): Promise<readonly ClaimedJob[]> {
+  const [row] = await sql.rows<{ jobs: string | null }>(selectHeldBy, [workerId]);
+  return (JSON.parse(row!.jobs ?? "[]") as ClaimedRow[]).map(toClaimed);
+}
+
+/** One statement: asked for every other second by every process. */
 export async function findLost(sql: Sql, { limit }: { readonly limit: number }): Promise<LostAnswer> {
-  const expired = await sql.rows<{ id: string }>(loseExpired);
-  const [row] = await sql.rows<{ jobs: string | null }>(selectLostJobs, [limit]);
+  const [row] = await sql.rows<{ expired: string | null; jobs: string | null }>(loseExpired, [limit]);
   const lost = JSON.parse(row!.jobs ?? "[]") as (readonly [ClaimedRow, string])[];
   return {
-    workers: expired.map(({ id }) => id),
+    workers: JSON.parse(row!.expired ?? "[]") as string[],
     jobs: lost.map(([job, workerId]) => ({ ...toClaimed(job), workerId })),
   };
 }
@@ -96,31 +101,44 @@ const loseHolding = `
 // Primary key.
 const deleteWorker = "delete from sluice.workers where id = $1";
 
-// Full scan: a row per worker process.
-const loseExpired = `
-  update sluice.workers
-  set is_lost = true
-  where id in (
-    select id
-    from sluice.workers
-    where not is_lost
-      and lease_expires_at <= :now
-    for update skip locked
-  )
-  returning id`;
+// jobs_held.
+const selectHeldBy = `
+  select json_agg(${claimedColumns} order by job.started_at, job.id)::text as jobs
+  from sluice.jobs as job
+  where job.worker_id = $1
+    and job.state = 'processing'`;
 
-// Full scan of workers, then jobs_held.
-const selectLostJobs = `
-  select json_agg(json_build_array(${claimedColumns}, job.worker_id) order by job.started_at, job.id)::text as jobs
-  from (
-    select held.*
-    from sluice.workers as worker
-    join sluice.jobs as held on held.worker_id = worker.id
-    where worker.is_lost
-      and held.state = 'processing'
-    order by held.started_at, held.id
-    limit $1
-  ) as job`;
+// Full scan of workers: a row per process. Then jobs_held. What this statement declares lost it does not see as such: hence both.
+const loseExpired = `
+  with expired as (
+    update sluice.workers
+    set is_lost = true
+    where id in (
+      select id
+      from sluice.workers
+      where not is_lost
+        and lease_expires_at <= :now
+      for update skip locked
+    )
+    returning id
+  ),
+  lost as (
+    select id from sluice.workers where is_lost
+    union
+    select id from expired
+  )
+  select (select json_agg(id)::text from expired) as expired,
+    (
+      select json_agg(json_build_array(${claimedColumns}, job.worker_id) order by job.started_at, job.id)::text
+      from (
+        select held.*
+        from lost
+        join sluice.jobs as held on held.worker_id = lost.id
+        where held.state = 'processing'
+        order by held.started_at, held.id
+        limit $1
+      ) as job
+    ) as jobs`;
 
 // Full scan of workers, then jobs_held.
 const selectWorkers = `

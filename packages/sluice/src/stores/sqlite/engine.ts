@@ -51,6 +51,25 @@ export async function openDatabase({
   return retryBusyAsync(path, () => connect(driver, { path, allowExtension }));
 }
 
+/**
+ * Opens a file that is there and changes nothing about it.
+ * @throws {JobsError} STORE_UNWRITABLE, STORE_CORRUPT, STORE_UNAVAILABLE
+ */
+export async function openForReading(path: string): Promise<Database> {
+  const driver = await loadDriver();
+  return retryBusyAsync(path, () => {
+    const options = { ...connectOptions, allowExtension: false, readOnly: true };
+    const database = new driver.DatabaseSync(path, options);
+    try {
+      database.exec(readsSchema);
+      return database;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  });
+}
+
 /** @throws {JobsError} SQLITE_TOO_OLD */
 export function refuseOldSqlite(connection: Connection): void {
   const { version } = connection.prepare("select sqlite_version() as version").get() as { version: string };
@@ -161,7 +180,7 @@ function pauseMs(waitedMs: number): number {
 interface Driver {
   DatabaseSync: new (
     path: string,
-    options: { allowExtension: boolean; timeout: number; enableForeignKeyConstraints: boolean },
+    options: { allowExtension: boolean; timeout: number; enableForeignKeyConstraints: boolean; readOnly?: boolean },
   ) => Database;
 }
 
@@ -227,19 +246,19 @@ function makeFolder(path: string): void {
   }
 }
 
+const connectOptions = { timeout: busyTimeoutMs, enableForeignKeyConstraints: false };
+
+/** Reads the header and the schema, and so notices what is no database. Reading every page would take minutes on a large file. */
+const readsSchema = "pragma schema_version; select count(*) from sqlite_schema;";
+
 function connect(
   driver: Driver,
   { path, allowExtension }: { readonly path: string; readonly allowExtension: boolean },
 ): Database {
-  const database = new driver.DatabaseSync(path, {
-    allowExtension,
-    timeout: busyTimeoutMs,
-    enableForeignKeyConstraints: false,
-  });
+  const database = new driver.DatabaseSync(path, { ...connectOptions, allowExtension });
   try {
     refuseOldSqlite(database);
-    // Reads the header and the schema, and so notices what is no database. Reading every page would take minutes on a large file.
-    database.exec("pragma schema_version; select count(*) from sqlite_schema;");
+    database.exec(readsSchema);
     database.exec("pragma journal_mode = wal; pragma synchronous = full; pragma temp_store = memory;");
     database.exec(`pragma journal_size_limit = ${64 * 1024 * 1024}; pragma cache_size = -${16 * 1024};`);
     // A page that changes in ten commits is copied to the database once per checkpoint: four times SQLite's default distance

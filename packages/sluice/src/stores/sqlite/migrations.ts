@@ -4,32 +4,46 @@
 import { JobsError } from "../../errors.js";
 import type { Connection, Database } from "./engine.js";
 
+/** All of one step, and the note that it was taken. */
+export interface Migration {
+  readonly version: number;
+  readonly sql: string;
+}
+
 /**
  * Brings the schema up to date. One transaction holds the write lock from the look at the version to the last step,
  * so that a second process waits and then finds nothing to do.
  * @throws {JobsError} SCHEMA_TOO_NEW; an error of the driver when the lock cannot be had.
  */
-export function migrate(connection: Database, { path, now }: { readonly path: string; readonly now: number }): void {
-  if (versionOf(connection, path) === migrations.length) return;
+export function migrate(connection: Database, path: string): void {
+  if (pendingMigrations(connection, path).length === 0) return;
 
   connection.exec("begin immediate");
   try {
-    const version = versionOf(connection, path);
-    connection.exec(
-      "create table if not exists sluice_schema (version integer primary key, applied_at integer) strict",
-    );
-    migrations.slice(version).forEach((statements, index) => {
-      connection.exec(statements);
-      connection
-        .prepare("insert into sluice_schema (version, applied_at) values (?, ?)")
-        .run(version + index + 1, Math.trunc(now));
-    });
+    for (const { sql } of pendingMigrations(connection, path)) connection.exec(sql);
     connection.exec("commit");
   } catch (error) {
     // After a full disk SQLite has rolled back by itself, and a second rollback would hide why.
     if (connection.isTransaction) connection.exec("rollback");
     throw error;
   }
+}
+
+/**
+ * What `migrate` would run now.
+ * @param connection Null for a file that is not there.
+ * @throws {JobsError} SCHEMA_TOO_NEW
+ */
+export function pendingMigrations(connection: Connection | null, path: string): readonly Migration[] {
+  const done = connection === null ? 0 : versionOf(connection, path);
+  return migrations.slice(done).map((statements, index) => {
+    const version = done + index + 1;
+    return { version, sql: `${statements}\n${noteMigration(version)}` };
+  });
+}
+
+function noteMigration(version: number): string {
+  return `  insert into sluice_schema (version, applied_at) values (${version}, cast(unixepoch('subsec') * 1000 as integer));\n`;
 }
 
 /** A table of our own: `pragma user_version` may be in use by the application. */
@@ -53,6 +67,8 @@ function versionOf(connection: Connection, path: string): number {
 /** Never change one that was released: add another. */
 const migrations: readonly string[] = [
   `
+  create table sluice_schema (version integer primary key, applied_at integer) strict;
+
   -- The columns that every claim and settle looks at come first: SQLite decodes a row from the left.
   create table sluice_jobs (
     seq integer primary key,

@@ -4,6 +4,7 @@
 import type { NewJob } from "../../store.js";
 import { answerNothing, claim, hasClaimable } from "./claim.js";
 import { enqueue } from "./enqueue.js";
+import { exportAudit, exportJobs } from "./export.js";
 import { amend, audit, prune } from "./operators.js";
 import { annotate, history, recall, remember } from "./progress.js";
 import { packEnqueued, packResults, unpackSettlements } from "./protocol.js";
@@ -11,7 +12,7 @@ import type { PackedSettlements } from "./protocol.js";
 import { counts, get, list } from "./reading.js";
 import type { Session } from "./session.js";
 import { settle } from "./settle.js";
-import { findLost, hasExpired, heartbeat, lostJobs, retire, workers } from "./workers.js";
+import { findLost, hasExpired, heartbeat, heldBy, lostJobs, retire, workers } from "./workers.js";
 
 /** Need the write lock; grouped into one transaction. */
 export const writes = {
@@ -28,7 +29,7 @@ export const writes = {
 };
 
 /** Change nothing. */
-export const reads = { get, history, list, counts, workers, audit, recall };
+export const reads = { get, history, list, counts, workers, audit, recall, heldBy, exportJobs, exportAudit };
 
 /**
  * Writes that often have nothing to write: the answer for that case, or null when there is something to do.

@@ -5,6 +5,7 @@
 import type { Clock } from "../../clock.js";
 import { JobsError } from "../../errors.js";
 import type { JobId } from "../../job.js";
+import type { ExportingStore, ExportLimits } from "../../snapshot.js";
 import type {
   AuditQuery,
   ClaimAnswer,
@@ -43,6 +44,8 @@ export interface SqliteParts {
   readonly clock: Clock;
   readonly connection: Database;
   readonly blobs: FileBlobs;
+  /** Whether to bring the schema up to date, or to take it as it is. */
+  readonly isMigrating: boolean;
   readonly startThread: (onHint: (hint: WakeHint) => void) => Promise<StoreThread>;
 }
 
@@ -55,7 +58,7 @@ interface Ending<R> {
 const noEffects: Effects = { hint: { work: false, ended: false }, freedBlobs: [] };
 
 /** A store in one SQLite file. Several processes on one machine may share it. */
-export class SqliteStore implements Store<Connection> {
+export class SqliteStore implements Store<Connection>, ExportingStore {
   readonly name = "sqlite";
   readonly capabilities = { transactions: "synchronous", sharedAcrossProcesses: true } as const;
   readonly blobs: FileBlobs;
@@ -92,7 +95,7 @@ export class SqliteStore implements Store<Connection> {
 
   static async open(parts: SqliteParts): Promise<SqliteStore> {
     const store = new SqliteStore(parts);
-    await store.migrate();
+    if (parts.isMigrating) await store.migrate();
     store.#thread = await parts.startThread((hint) => store.#announce(hint));
     return store;
   }
@@ -221,6 +224,10 @@ export class SqliteStore implements Store<Connection> {
     return this.#call((thread) => thread.call("retire", workerId));
   }
 
+  async heldBy(workerId: string) {
+    return unpackClaimed(await this.#call((thread) => thread.call("heldBy", workerId)));
+  }
+
   async findLost(request: { readonly limit: number }): Promise<LostAnswer> {
     const { workers, jobs, workerIds } = await this.#call((thread) => thread.call("findLost", request));
     return { workers, jobs: unpackClaimed(jobs).map((job, index) => ({ ...job, workerId: workerIds[index]! })) };
@@ -258,6 +265,14 @@ export class SqliteStore implements Store<Connection> {
     return this.#call((thread) => thread.call("prune", request));
   }
 
+  exportJobs(request: ExportLimits & { readonly after: JobId | null; readonly liveOnly: boolean }) {
+    return this.#call((thread) => thread.call("exportJobs", request));
+  }
+
+  exportAudit(request: ExportLimits & { readonly after: number | null }) {
+    return this.#call((thread) => thread.call("exportAudit", request));
+  }
+
   // ── hints, upkeep, the end ────────────────────────────────────────────────
 
   subscribe(listener: (hint: WakeHint) => void): () => void {
@@ -274,7 +289,7 @@ export class SqliteStore implements Store<Connection> {
 
   async migrate(): Promise<void> {
     this.#refuseWhenClosed();
-    await retryBusyAsync(this.#path, () => migrate(this.#database, { path: this.#path, now: this.#clock.now() }));
+    await retryBusyAsync(this.#path, () => migrate(this.#database, this.#path));
   }
 
   close(): Promise<void> {

@@ -59,7 +59,7 @@ class Watcher {
 async function setup(): Promise<Watcher> {
   folder = mkdtempSync(join(tmpdir(), "sluice-steady-"));
   database = await openDatabase({ path: join(folder, "jobs.db") });
-  migrate(database, { path: "jobs.db", now: 0 });
+  migrate(database, "jobs.db");
   return new Watcher(database);
 }
 

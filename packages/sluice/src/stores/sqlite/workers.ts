@@ -58,6 +58,12 @@ export function lostJobs(session: Session, { limit }: { readonly limit: number }
   return { workers: [], jobs, workerIds: rows.map((row) => row.worker_id) };
 }
 
+/** Packed as a claim is; see `unpackClaimed`. */
+export function heldBy(session: Session, workerId: string): string {
+  const rows = session.sql(selectHeldBy).all(workerId) as { job: string }[];
+  return `[${rows.map(({ job }) => job).join(",")}]`;
+}
+
 export function workers(session: Session): readonly WorkerRecord[] {
   const rows = session.sql(selectWorkers).all() as WorkerRow[];
   return rows.map((row) => ({
@@ -159,6 +165,14 @@ const selectLostJobs = `
     and worker in (select seq from sluice_workers where is_lost = 1)
   order by started_at, seq
   limit ?`;
+
+// Unique index on id, then sluice_jobs_held.
+const selectHeldBy = `
+  select ${claimedColumns} as job
+  from sluice_jobs
+  where state = 'processing'
+    and worker = (select seq from sluice_workers where sluice_workers.id = ?)
+  order by started_at, seq`;
 
 // Full scan of workers, then sluice_jobs_held.
 const selectWorkers = `

@@ -89,6 +89,20 @@ function heartbeats(test: TestCase): void {
     assert.equal((await worker(scene, defaultWorkerId))?.processing, 2);
   });
 
+  test("the jobs that a worker holds are told as they were claimed, oldest first", async (scene) => {
+    const first = await scene.processing();
+    scene.clock.advance(1);
+    const second = await scene.processing();
+    const ended = await scene.processing();
+    await scene.apply(completeOf(ended));
+    await scene.register("worker-2");
+    await scene.enqueue();
+    await scene.claimOne({ workerId: "worker-2" });
+
+    assert.deepEqual(await scene.store.heldBy("worker-1"), [first, second]);
+    assert.deepEqual(await scene.store.heldBy("nobody"), []);
+  });
+
   test("a worker that retires is gone", async (scene) => {
     await scene.register(doomed, leaseMs);
 

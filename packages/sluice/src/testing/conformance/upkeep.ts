@@ -52,6 +52,7 @@ export function upkeepCases(test: TestCase, capabilities: StoreCapabilities): vo
       () => store.annotate([{ hold: held, progress: null, lines: [] }]),
       () => store.heartbeat(aBeat()),
       () => store.retire("worker-1"),
+      () => store.heldBy("worker-1"),
       () => store.findLost({ limit: 1 }),
       () => store.amend(aCommand("cancel", [held.id])),
       () => store.get([held.id]),

@@ -6,11 +6,39 @@ import type { Context } from "../../../context.js";
 import { JobsError } from "../../../errors.js";
 import { handle } from "../../../processor.js";
 import { maxCrashes } from "../../../settlement.js";
+import type { ClaimRequest } from "../../../store.js";
 import { aBeat, aClaim } from "../../builders.js";
 import { aType, changed, fired, Gate, leaseMs, retryMs } from "./stage.js";
 import type { LifeCase, Stage } from "./stage.js";
 
 export function leaseCases(test: LifeCase): void {
+  test("jobs whose claim was committed and answered to nobody run all the same, once", async (stage) => {
+    const type = aType();
+    let isLine = "up";
+    const store = changed(stage.store, {
+      claim: async (request: ClaimRequest) => {
+        const answer = await stage.store.claim(request);
+        if (answer.jobs.length === 0 || isLine === "mended") return answer;
+        isLine = "mended";
+        throw new JobsError("STORE_UNAVAILABLE", "The connection broke behind the commit.");
+      },
+    });
+    const runs: number[] = [];
+    await stage.work([handle(type, (job) => void runs.push(job.payload.n))], { store });
+
+    const sent = await stage.queue.enqueueMany(type, [{ n: 1 }, { n: 2 }]);
+    const ended = [await stage.completed(sent[0]!.job), await stage.completed(sent[1]!.job)];
+
+    assert.deepEqual([...runs].sort(), [1, 2]);
+    assert.deepEqual(
+      ended.map(({ attempt, crashes }) => [attempt, crashes]),
+      [
+        [1, 0],
+        [1, 0],
+      ],
+    );
+  });
+
   test("the job of a worker that went silent runs elsewhere", async (stage) => {
     const type = aType();
     const { job } = await heldByFrozenWorker(stage, type);
