@@ -26,7 +26,10 @@ module.exports = {
       name: "stores-import-port-and-vocabulary-only",
       severity: "error",
       from: { path: `${core}stores/([^/]+)/`, pathNot: test },
-      to: { path: core, pathNot: [`${core}(store|snapshot|transition|moves|keys|job|errors|clock)\\.ts$`, `${core}stores/$1/`] },
+      to: {
+        path: core,
+        pathNot: [`${core}(store|snapshot|transition|moves|keys|job|errors|clock)\\.ts$`, `${core}stores/$1/`],
+      },
     },
     {
       name: "settlement-and-backoff-are-pure",
@@ -60,6 +63,15 @@ module.exports = {
       severity: "error",
       from: { path: "^(apps|examples|bench|tools|packages/cli)/" },
       to: { path: "^packages/sluice/(src|dist)/(?!index|stores/[^/]+/index|testing/index)" },
+    },
+    {
+      name: "canon-knows-its-databases-in-one-room",
+      severity: "error",
+      from: {
+        path: "^apps/canon/src/",
+        pathNot: [test, "^apps/canon/src/(database|library/sqlite|library/postgres)/"],
+      },
+      to: { path: "^apps/canon/src/library/(sqlite|postgres)/" },
     },
     {
       name: "no-unused-modules",

@@ -29,10 +29,10 @@ export default tseslint.config(
     },
   },
   {
-    // What is published has the test servers as a development dependency only.
+    // What is published has the tools of tests as development dependencies only.
     files: ["packages/*/src/**/*.ts"],
     ignores: ["**/*.test.ts", "**/*.test.*.ts"],
-    rules: { "no-restricted-imports": ["error", "@sluice/test-postgres"] },
+    rules: { "no-restricted-imports": ["error", "@sluice/test-postgres", "@sluice/test-prisma"] },
   },
   {
     // Programs that talk to a terminal.

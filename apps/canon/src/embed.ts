@@ -4,25 +4,23 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { cancel, handle, type Processor } from "sluice";
-import type { Connection, SqliteStore } from "sluice/sqlite";
 import { eachChunk } from "./embedding/chunks.js";
 import type { Embedder } from "./embedding/embedder.js";
 import { embeddingModelId } from "./embedding/identity.js";
 import { embed } from "./jobs.js";
-import { findObject, markEmbedded } from "./library.js";
+import type { Library } from "./library/library.js";
 import { contentHash, parseObject, textForEmbedding, type CanonObject } from "./object.js";
-import { replaceChunks } from "./search/index-tables.js";
 
 export interface EmbedDeps {
-  readonly store: SqliteStore;
+  readonly library: Library;
   readonly embedder: Embedder;
   readonly now: () => number;
 }
 
-export function embedProcessor({ store, embedder, now }: EmbedDeps): Processor<typeof embed> {
+export function embedProcessor({ library, embedder, now }: EmbedDeps): Processor<typeof embed> {
   return handle(embed, async (job, ctx) => {
     const { game, objectId } = job.payload;
-    const row = findObject(store.connection, game, objectId);
+    const row = await library.findObject(game, objectId);
     const parsed = row && parseObject(JSON.parse(row.body));
     if (!parsed?.ok) return cancel("The object is gone.");
 
@@ -32,14 +30,10 @@ export function embedProcessor({ store, embedder, now }: EmbedDeps): Processor<t
     const texts = await chunksOf(object);
     const vectors = await embedder.embed(texts, { signal: ctx.signal });
 
-    await ctx.transaction((tx: Connection) => {
-      // The text changed meanwhile: what was computed is old, and the run that makes the new text searchable is on its way.
-      if (findObject(tx, game, objectId)?.hash !== hash) return;
-      const at = now();
-      const chunks = texts.map((text, index) => ({ text, vector: vectors[index]! }));
-      replaceChunks(tx, { game, objectId, name, chunks, model: embeddingModelId, at: new Date(at) });
-      markEmbedded(tx, { game, id: objectId, hash, model: embeddingModelId, now: at });
-    });
+    const chunks = texts.map((text, index) => ({ text, vector: vectors[index]! }));
+    const searchable = { game, id: objectId, name, hash, chunks, model: embeddingModelId, now: now() };
+    // Where the text changed meanwhile nothing happens: the run that makes the new text searchable is on its way.
+    await ctx.transaction((tx) => library.makeSearchable(tx, searchable));
     return undefined;
   });
 }

@@ -2,21 +2,22 @@
  * An import as a resource: begun together with its job, and shown as the game master reads it.
  */
 import type { BlobRef, Queue } from "sluice";
-import type { Connection, SqliteStore } from "sluice/sqlite";
 import { v7 as uuidv7 } from "uuid";
 import { ingest } from "./jobs.js";
-import { addImport, type ImportPhase, type ImportRow } from "./library.js";
+import { andEnqueue } from "./library/eventual.js";
+import type { ImportPhase, ImportRecord, Library } from "./library/library.js";
 
 /** The import and the job that reads it exist together, durably, or not at all (AC1). */
 export async function beginImport(
-  { store, queue, now }: { store: SqliteStore; queue: Queue<Connection>; now: () => number },
+  { library, queue, now }: { library: Library; queue: Queue<unknown>; now: () => number },
   { game, blob }: { game: string; blob: BlobRef },
 ): Promise<string> {
   const id = uuidv7();
-  await store.write((tx) => {
-    addImport(tx, { id, game, blob: blob.id, bytes: blob.bytes, now: now() });
-    void queue.enqueue(ingest, { game, importId: id, blob: blob.id, bytes: blob.bytes }, { tx });
-  });
+  await library.write((tx) =>
+    andEnqueue(library.addImport(tx, { id, game, blob: blob.id, bytes: blob.bytes, now: now() }), () =>
+      queue.enqueue(ingest, { game, importId: id, blob: blob.id, bytes: blob.bytes }, { tx }),
+    ),
+  );
   return id;
 }
 
@@ -42,7 +43,7 @@ export interface ImportView {
   readonly links: { readonly self: string; readonly failures: string };
 }
 
-export function importView(row: ImportRow): ImportView {
+export function importView(row: ImportRecord): ImportView {
   const self = `/v1/games/${row.game}/imports/${row.id}`;
   const { total, succeeded, failed, skipped } = row;
   return {
@@ -58,11 +59,11 @@ export function importView(row: ImportRow): ImportView {
       succeeded,
       failed,
       skipped,
-      bytes: { total: row.bytes, read: row.read_bytes },
+      bytes: { total: row.bytes, read: row.readBytes },
     },
     problem: row.problem,
-    createdAt: new Date(row.created_at).toISOString(),
-    finishedAt: row.finished_at === null ? null : new Date(row.finished_at).toISOString(),
+    createdAt: new Date(row.createdAt).toISOString(),
+    finishedAt: row.finishedAt === null ? null : new Date(row.finishedAt).toISOString(),
     links: { self, failures: `${self}/failures` },
   };
 }

@@ -1,5 +1,5 @@
 /**
- * The application as a process for kill.test.ts. Says its address when it is up; lives until it is killed.
+ * The application as a process for kill.test.cases.ts. Says its address, or null, when it is up; lives until it is killed.
  */
 import { pino } from "pino";
 import { startCanon } from "./app.js";

@@ -1,39 +1,49 @@
 /**
- * `npm start`: the service and its worker in one process. On an empty data folder it imports the bundled sample world the way
- * any client would, over HTTP, and shows how far it is. Stays up until told to stop.
+ * `npm start`: the service and its worker in one process. On an empty library it imports the bundled sample world the way any
+ * client would, over HTTP, and shows how far it is. `--role service` and `--role worker` run one half each. Stays up until told
+ * to stop.
  */
 import { once } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import { pino } from "pino";
 import { startCanon, type Canon } from "./app.js";
-import { readConfig, type Config } from "./config.js";
+import { readConfig } from "./config.js";
+import { describeLocation } from "./database/location.js";
 import type { ImportView } from "./imports.js";
 import { sampleWorld } from "./sample.js";
 
 const sampleGame = "srd";
 
 async function main(): Promise<void> {
-  const config = readConfig(process.env);
+  const config = readConfig(process.env, process.argv.slice(2));
   const logger = pino({ level: config.LOG_LEVEL }, pino.destination(2));
   const canon = await startCanon(config, logger);
   const stopping = stopOnSignal(canon);
 
-  console.log(`canon is up at ${canon.url} (data in ${config.SLUICE_DATA})`);
-  const { imports } = await getJson<{ imports: ImportView[] }>(`${canon.url}/v1/games/${sampleGame}/imports`);
-  const location = imports.at(-1)?.links.self ?? (await importSample(canon, config));
-  await showProgress(canon.url + location, stopping);
+  const home = describeLocation(config.SLUICE_STORE, config.SLUICE_DATA);
+  if (canon.notice !== null) console.log(canon.notice);
+  if (canon.url === null) return console.log(`canon runs jobs (data in ${home})`);
+  console.log(`canon is up at ${canon.url} (data in ${home})`);
+  if (config.CANON_ROLE === "both") await showSample(canon.url, home, stopping);
+}
+
+/** The first steps of a new user: a world to search, and what to try next. */
+async function showSample(url: string, home: string, stopping: AbortSignal): Promise<void> {
+  const { imports } = await getJson<{ imports: ImportView[] }>(`${url}/v1/games/${sampleGame}/imports`);
+  const location = imports.at(-1)?.links.self ?? (await importSample(url, home));
+  await showProgress(url + location, stopping);
   if (stopping.aborted) return;
 
   console.log(`
-  The import   ${canon.url}${location}
-  Search it    ${canon.url}/v1/games/${sampleGame}/search?q=bring+a+dead+person+back+to+life
-  Import yours curl --data-binary @world.json ${canon.url}/v1/games/mine/imports
+  The import   ${url}${location}
+  Search it    ${url}/v1/games/${sampleGame}/search?q=bring+a+dead+person+back+to+life
+  Import yours curl --data-binary @world.json ${url}/v1/games/mine/imports
   Stop         Ctrl+C; nothing is lost, start again to go on`);
 }
 
-async function importSample(canon: Canon, config: Config): Promise<string> {
-  console.log(`${config.SLUICE_DATA} holds no world yet: importing the sample (SRD 5.1, CC-BY-4.0)`);
-  const response = await fetch(`${canon.url}/v1/games/${sampleGame}/imports`, {
+async function importSample(url: string, home: string): Promise<string> {
+  console.log(`${home} holds no world yet: importing the sample (SRD 5.1, CC-BY-4.0)`);
+  const response = await fetch(`${url}/v1/games/${sampleGame}/imports`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ objects: [...sampleWorld()] }),

@@ -5,31 +5,24 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { handle, NonRetryableError, Queue, Worker } from "sluice";
-import { sqlite, type Connection, type SqliteStore } from "sluice/sqlite";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Database } from "./database/database.js";
+import { openSqlite } from "./database/sqlite.js";
 import { embed, ingest } from "./jobs.js";
-import {
-  addImport,
-  advanceImport,
-  findImport,
-  finishReading,
-  listFailures,
-  migrateLibrary,
-  saveObject,
-} from "./library.js";
+import type { Library } from "./library/library.js";
 import { reconcileAll } from "./reconcile.js";
 
 const game = "g";
 const now = () => 1_000;
 
 let folder: string;
-let store: SqliteStore;
-let queue: Queue<Connection>;
+let store: Database["store"];
+let library: Library;
+let queue: Queue<unknown>;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "canon-reconcile-"));
-  store = await sqlite({ path: join(folder, "canon.db") });
-  await store.write((tx) => migrateLibrary(tx));
+  ({ store, library } = (await openSqlite(join(folder, "canon.db"))) as Database);
   queue = new Queue({ store });
 });
 
@@ -42,16 +35,16 @@ test("an object whose embedding was given up is listed, and its import ends", as
   await importOf("first", "anna");
   await giveUpEmbedding("first", "anna");
 
-  await reconcileAll({ store, queue, now });
-  await reconcileAll({ store, queue, now });
+  await reconcileAll({ library, queue, now });
+  await reconcileAll({ library, queue, now });
 
-  expect(findImport(store.connection, game, "first")).toMatchObject({
+  expect(await library.findImport(game, "first")).toMatchObject({
     phase: "done",
     total: 1,
     failed: 1,
     succeeded: 0,
   });
-  expect(listFailures(store.connection, "first", { after: -1, limit: 10 })).toMatchObject([
+  expect(await library.listFailures("first", { after: -1, limit: 10 })).toMatchObject([
     { line: 7, name: "anna", reason: "could not be made searchable: no model" },
   ]);
 });
@@ -61,14 +54,14 @@ test("a later import that has taken the object over is not told about the failur
   await giveUpEmbedding("first", "anna");
   await importOf("second", "anna");
 
-  await reconcileAll({ store, queue, now });
+  await reconcileAll({ library, queue, now });
 
-  expect(findImport(store.connection, game, "second")).toMatchObject({ phase: "indexing", failed: 0 });
+  expect(await library.findImport(game, "second")).toMatchObject({ phase: "indexing", failed: 0 });
 });
 
 test("an import whose reading was cancelled ends as cancelled, one whose reading failed says why", async () => {
   for (const id of ["cancelled", "failed"]) {
-    await store.write((tx) => addImport(tx, { id, game, blob: "none", bytes: 1, now: now() }));
+    await library.write((tx) => library.addImport(tx, { id, game, blob: "none", bytes: 1, now: now() }));
   }
   const { job } = await queue.enqueue(ingest, { game, importId: "cancelled", blob: "none", bytes: 1 });
   await queue.cancel(job.id);
@@ -76,22 +69,22 @@ test("an import whose reading was cancelled ends as cancelled, one whose reading
     async () => (await queue.enqueue(ingest, { game, importId: "failed", blob: "none", bytes: 1 })).job.id,
   );
 
-  await reconcileAll({ store, queue, now });
+  await reconcileAll({ library, queue, now });
 
-  expect(findImport(store.connection, game, "cancelled")?.phase).toBe("cancelled");
-  expect(findImport(store.connection, game, "failed")).toMatchObject({
+  expect((await library.findImport(game, "cancelled"))?.phase).toBe("cancelled");
+  expect(await library.findImport(game, "failed")).toMatchObject({
     phase: "failed",
     problem: expect.stringContaining("no model"),
   });
 });
 
 async function importOf(importId: string, name: string): Promise<void> {
-  await store.write((tx) => {
-    addImport(tx, { id: importId, game, blob: "none", bytes: 1, now: now() });
-    saveObject(tx, { game, id: name, kind: "npc", name, body: "{}", hash: importId, importId, line: 7 }, now());
-    advanceImport(tx, importId, { readBytes: 1, total: 1, failed: 0, skipped: 0 });
-    finishReading(tx, importId, now());
-  });
+  const object = { id: name, kind: "npc", name, body: "{}", hash: importId, hasRestricted: false, index: 0, line: 7 };
+  const records = [{ kind: "object" as const, object }];
+  const batch = { game, importId, records, readBytes: 1, failedBefore: 0, now: now() };
+  await library.write((tx) => library.addImport(tx, { id: importId, game, blob: "none", bytes: 1, now: now() }));
+  await library.write((tx) => library.saveBatch(tx, batch));
+  await library.write((tx) => library.finishReading(tx, importId, now()));
 }
 
 async function giveUpEmbedding(importId: string, objectId: string): Promise<void> {

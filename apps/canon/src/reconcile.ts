@@ -3,13 +3,12 @@
  * nobody was there to see it. Idempotent, so it may run at start, on every such ending, and now and then.
  */
 import type { Job, Queue } from "sluice";
-import type { Connection, SqliteStore } from "sluice/sqlite";
 import { embed, ingest } from "./jobs.js";
-import { endImport, findImport, findObject, markEmbedFailed } from "./library.js";
+import type { Library } from "./library/library.js";
 
 export interface ReconcileDeps {
-  readonly store: SqliteStore;
-  readonly queue: Queue<Connection>;
+  readonly library: Library;
+  readonly queue: Queue<unknown>;
   readonly now: () => number;
 }
 
@@ -29,21 +28,21 @@ export async function reconcileAll(deps: ReconcileDeps): Promise<void> {
 }
 
 /** One job. A look first: nearly always there is nothing to write. */
-export async function reconcile({ store, now }: ReconcileDeps, job: Job): Promise<void> {
+export async function reconcile({ library, now }: ReconcileDeps, job: Job): Promise<void> {
   if (job.state !== "failed" && job.state !== "cancelled") return;
   const why = job.state === "failed" ? job.error.message : "somebody cancelled it";
   const { game, importId, objectId } = job.payload as { game: string; importId: string; objectId?: string };
   if (objectId !== undefined) {
-    if (findObject(store.connection, game, objectId)?.awaiting !== importId) return;
+    if ((await library.findObject(game, objectId))?.awaiting !== importId) return;
     const reason = `could not be made searchable: ${why}`;
-    await store.write((tx) => markEmbedFailed(tx, { game, id: objectId, importId, reason, now: now() }));
+    await library.write((tx) => library.giveUpEmbedding(tx, { game, id: objectId, importId, reason, now: now() }));
   } else {
-    if (findImport(store.connection, game, importId)?.phase !== "reading") return;
+    if ((await library.findImport(game, importId))?.phase !== "reading") return;
     const isFailed = job.state === "failed";
     const problem = isFailed
       ? `Reading the file was given up: ${why} What was read is kept; retry job ${job.id} to go on.`
       : "Reading the file was cancelled. What was read before is kept.";
     const phase = isFailed ? "failed" : "cancelled";
-    await store.write((tx) => endImport(tx, importId, { phase, problem, now: now() }));
+    await library.write((tx) => library.endImport(tx, importId, { phase, problem, now: now() }));
   }
 }

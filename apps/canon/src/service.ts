@@ -1,22 +1,22 @@
 /**
  * The HTTP face of the canon: translates requests into library calls and jobs, and rows into answers. Rules about jobs are
- * in sluice, rules about objects in object.ts and library.ts.
+ * in sluice, rules about objects in object.ts and library/.
  */
 import { STATUS_CODES } from "node:http";
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply } from "fastify";
-import { isRetryable, type Queue } from "sluice";
-import type { Connection, SqliteStore } from "sluice/sqlite";
+import { isRetryable, type BlobStore, type Queue } from "sluice";
 import { v7 as uuidv7 } from "uuid";
 import { z } from "zod";
 import type { Embedder } from "./embedding/embedder.js";
 import { beginImport, importView } from "./imports.js";
-import { findImport, findObject, listFailures, listImports } from "./library.js";
+import type { Library } from "./library/library.js";
 import { parseObject, publicView } from "./object.js";
 import { search } from "./search/search.js";
 
 export interface ServiceDeps {
-  readonly store: SqliteStore;
-  readonly queue: Queue<Connection>;
+  readonly library: Library;
+  readonly blobs: BlobStore;
+  readonly queue: Queue<unknown>;
   readonly embedder: Embedder;
   readonly now: () => number;
   readonly logger: FastifyBaseLogger;
@@ -40,7 +40,7 @@ const FailuresQuery = z.strictObject({
 });
 const ObjectQuery = z.strictObject({ as: Role });
 
-export function buildService({ store, queue, embedder, now, logger }: ServiceDeps): FastifyInstance {
+export function buildService({ library, blobs, queue, embedder, now, logger }: ServiceDeps): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     genReqId: () => uuidv7(),
@@ -83,17 +83,17 @@ export function buildService({ store, queue, embedder, now, logger }: ServiceDep
       return problem(reply, 415, "Compressed bodies are not taken. Send the file as it is.");
     }
     const body = request.body as AsyncIterable<Uint8Array> | undefined;
-    const blob = await store.blobs.put(limited(body ?? noBytes()));
+    const blob = await blobs.put(limited(body ?? noBytes()));
     if (blob.bytes === 0) {
-      await store.blobs.remove([blob.id]);
+      await blobs.remove([blob.id]);
       return problem(
         reply,
         422,
         'The body is empty. Send a JSON array, { "objects": [...] }, or one JSON object per line.',
       );
     }
-    const id = await beginImport({ store, queue, now }, { game, blob }).catch(async (error: unknown) => {
-      await store.blobs.remove([blob.id]);
+    const id = await beginImport({ library, queue, now }, { game, blob }).catch(async (error: unknown) => {
+      await blobs.remove([blob.id]);
       throw error;
     });
     const location = `/v1/games/${game}/imports/${id}`;
@@ -101,35 +101,34 @@ export function buildService({ store, queue, embedder, now, logger }: ServiceDep
       .code(202)
       .header("location", location)
       .header("retry-after", "1")
-      .send(importView(findImport(store.connection, game, id)!));
+      .send(importView((await library.findImport(game, id))!));
   });
 
   app.get("/v1/games/:game/imports", async (request) => {
     const { game } = Game.parse(request.params);
-    return { imports: listImports(store.connection, game).map(importView) };
+    return { imports: (await library.listImports(game)).map(importView) };
   });
 
   app.get("/v1/games/:game/imports/:id", async (request, reply) => {
     const { game, id } = GameAndId.parse(request.params);
-    const row = findImport(store.connection, game, id);
+    const row = await library.findImport(game, id);
     if (!row) return problem(reply, 404, `There is no import ${id} in game ${game}.`);
-    if (row.finished_at === null) void reply.header("retry-after", "1");
+    if (row.finishedAt === null) void reply.header("retry-after", "1");
     return importView(row);
   });
 
   app.get("/v1/games/:game/imports/:id/failures", async (request, reply) => {
     const { game, id } = GameAndId.parse(request.params);
     const { after, limit } = FailuresQuery.parse(request.query);
-    if (!findImport(store.connection, game, id))
-      return problem(reply, 404, `There is no import ${id} in game ${game}.`);
-    const failures = listFailures(store.connection, id, { after, limit });
+    if (!(await library.findImport(game, id))) return problem(reply, 404, `There is no import ${id} in game ${game}.`);
+    const failures = await library.listFailures(id, { after, limit });
     return { failures, next: failures.length === limit ? failures.at(-1)!.index : null };
   });
 
   app.get("/v1/games/:game/objects/:id", async (request, reply) => {
     const { game, id } = GameAndId.parse(request.params);
     const { as } = ObjectQuery.parse(request.query);
-    const row = findObject(store.connection, game, id);
+    const row = await library.findObject(game, id);
     if (!row) return problem(reply, 404, `There is no object ${id} in game ${game}.`);
     const body = JSON.parse(row.body) as object;
     if (as === "gm") return { ...body, id };
@@ -145,7 +144,7 @@ export function buildService({ store, queue, embedder, now, logger }: ServiceDep
       request.log.error({ err }, "searching by words only: the query could not be embedded");
       return null;
     });
-    return { hits: search(store.connection, { game, query: q, vector, limit, as }) };
+    return { hits: await search(library, { game, query: q, vector, limit, as }) };
   });
 
   return app;

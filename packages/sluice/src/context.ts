@@ -9,7 +9,7 @@ import { toNewJob, type EnqueueOptions, type JobDefinition } from "./definition.
 import type { Events } from "./events.js";
 import { JobsError } from "./errors.js";
 import type { Hold, JobId, Progress } from "./job.js";
-import type { ClaimedJob, LogLine, NewJob, Settlement, Store } from "./store.js";
+import type { ClaimedJob, LogLine, NewJob, Returned, Settlement, Store } from "./store.js";
 
 /** Why a signal fired. `AbortSignal.reason` is an `AttemptAborted` that carries it. */
 export type AbortReason = "timeout" | "cancelled" | "lease_lost" | "shutdown";
@@ -54,7 +54,7 @@ const nothing: Promise<unknown> = Promise.resolve();
 /** Progress and log lines are written at most this often; the last ones always before the job settles. */
 const annotateEveryMs = 250;
 
-export class Context {
+export class Context<out Tx = unknown> {
   readonly #job: ClaimedJob;
   readonly #deps: ContextDeps;
   readonly #owner: ContextOwner;
@@ -148,7 +148,10 @@ export class Context {
    * together, so its effect happens exactly once. On SQLite `work` must be synchronous.
    * @throws {JobsError} LEASE_LOST, TRANSACTIONS_UNSUPPORTED, TRANSACTION_NOT_SYNCHRONOUS; and what `work` throws.
    */
-  transactionStep<T, Tx>(name: string, work: (tx: Tx) => T): Promise<Awaited<T>> {
+  transactionStep<T, Given extends Tx = Tx>(
+    name: string,
+    work: (tx: Given) => Returned<Given, T>,
+  ): Promise<Awaited<T>> {
     return this.#once(name, async () => {
       const answer = await this.#transact(work, (value) => ({
         write: "remember",
@@ -172,7 +175,7 @@ export class Context {
    * a transaction has no second thoughts. On SQLite `work` must be synchronous.
    * @throws {JobsError} LEASE_LOST, TRANSACTIONS_UNSUPPORTED, TRANSACTION_NOT_SYNCHRONOUS; and what `work` throws.
    */
-  async transaction<T, Tx>(work: (tx: Tx) => T): Promise<Awaited<T>> {
+  async transaction<T, Given extends Tx = Tx>(work: (tx: Given) => Returned<Given, T>): Promise<Awaited<T>> {
     if (this.#aborted === "lease_lost") throw this.#leaseLost();
     await this.flushNotes();
     const answer = await this.#transact(work, (value) => ({
@@ -181,7 +184,7 @@ export class Context {
     }));
     if (answer.result === "lease_lost") throw this.#leaseLost();
     this.#hasCommitted = true;
-    return answer.value;
+    return answer.value as Awaited<T>;
   }
 
   /**

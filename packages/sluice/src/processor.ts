@@ -60,19 +60,19 @@ export function fail(reason: string): Directive {
 
 export type HandlerResult<Result> = Result | Directive | Promise<Result | Directive>;
 
-export type Handler<D extends AnyDefinition> = (
+export type Handler<D extends AnyDefinition, Tx = unknown> = (
   job: JobInHand<PayloadOf<D>>,
-  ctx: Context,
+  ctx: Context<Tx>,
 ) => HandlerResult<ResultOf<D>>;
 
 /**
  * Base class of processors. Implement `process`; override the hooks you need. `onStart` and `onProgress` run as it happens,
  * the others after the ending is durable. A hook that throws is reported as `worker.troubled` and changes nothing.
  */
-export abstract class Processor<D extends AnyDefinition = AnyDefinition> {
+export abstract class Processor<D extends AnyDefinition = AnyDefinition, Tx = unknown> {
   abstract readonly definition: D;
 
-  abstract process(job: JobInHand<PayloadOf<D>>, ctx: Context): HandlerResult<ResultOf<D>>;
+  abstract process(job: JobInHand<PayloadOf<D>>, ctx: Context<Tx>): HandlerResult<ResultOf<D>>;
 
   onStart?(job: JobInHand<PayloadOf<D>>): void | Promise<void>;
   onProgress?(job: JobInHand<PayloadOf<D>>, progress: Progress): void | Promise<void>;
@@ -81,20 +81,20 @@ export abstract class Processor<D extends AnyDefinition = AnyDefinition> {
   onFailure?(job: JobInHand<PayloadOf<D>>, failure: { error: AttemptError; reason: FailReason }): void | Promise<void>;
 }
 
-class FunctionProcessor<D extends AnyDefinition> extends Processor<D> {
+class FunctionProcessor<D extends AnyDefinition, Tx> extends Processor<D, Tx> {
   constructor(
     readonly definition: D,
-    readonly process: Handler<D>,
+    readonly process: Handler<D, Tx>,
   ) {
     super();
   }
 }
 
 /** The plain-function form of a processor. Payload and result types come from the definition. */
-export function handle<Input, Payload, Result>(
+export function handle<Input, Payload, Result, Tx = unknown>(
   definition: JobDefinition<Input, Payload, Result>,
-  handler: Handler<JobDefinition<Input, Payload, Result>>,
-): Processor<JobDefinition<Input, Payload, Result>> {
+  handler: Handler<JobDefinition<Input, Payload, Result>, Tx>,
+): Processor<JobDefinition<Input, Payload, Result>, Tx> {
   return new FunctionProcessor(definition, handler);
 }
 

@@ -23,6 +23,21 @@ import type {
   TraceCarrier,
 } from "./job.js";
 
+/** Only a type, to tell a transaction that cannot wait: nothing has such a property. */
+declare const synchronous: unique symbol;
+
+/** What the transactions of a store extend that runs them without waiting: work in one may not return a promise. */
+export interface SynchronousTx {
+  readonly [synchronous]?: never;
+}
+
+/** What work in a transaction may return. */
+export type Returned<Tx, T> = typeof synchronous extends keyof Tx
+  ? T extends PromiseLike<unknown>
+    ? "The transactions of this store are synchronous: their work may not return a promise."
+    : T
+  : T;
+
 export interface Store<Tx = never> {
   /** For messages: "memory", "sqlite". */
   readonly name: string;

@@ -6,6 +6,7 @@ import { about, announceSettled } from "./announce.js";
 import { Attempt, describeError, type AttemptDeps, type SettledElsewhere } from "./attempt.js";
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
+import type { AnyDefinition } from "./definition.js";
 import { isRetryable, JobsError } from "./errors.js";
 import { Events } from "./events.js";
 import { idSource } from "./ids.js";
@@ -20,7 +21,7 @@ import { Upkeep } from "./upkeep.js";
 
 export interface WorkerOptions<Tx> {
   readonly store: Store<Tx>;
-  readonly processors: readonly Processor[];
+  readonly processors: readonly Processor<AnyDefinition, NoInfer<Tx>>[];
   /** Handlers running at once, all types together. Default 10. */
   readonly concurrency?: number;
   /** Handlers of one type running at once in this worker. Default: the whole concurrency. */

@@ -1,16 +1,12 @@
 /**
- * Answers a query about the canon of one game: full text, vectors and names, fused by rank (fusion.ts).
- * Reads the index only (index-tables.ts); the caller embeds the query. Full text finds names and exact words,
- * vectors find paraphrases; each alone missed answers the other had (stack.md, section 3).
+ * Answers a query about the canon of one game: full text, vectors and names, fused by rank (fusion.ts). The library gives the
+ * rankings, the caller embeds the query. Full text finds names and exact words, vectors find paraphrases; each alone missed
+ * answers the other had (stack.md, section 3).
  */
-import type { Connection } from "sluice/sqlite";
 import { embeddingModelId } from "../embedding/identity.js";
-import { matchAnyWord, withinScope } from "./full-text.js";
+import type { Audience, Library, RankedObject } from "../library/library.js";
 import { fuseRankings } from "./fusion.js";
-import { scopeOf, vectorBytes } from "./index-tables.js";
-
-/** Who asks: the game master sees everything, a player nothing restricted. */
-export type Audience = "gm" | "player";
+import { tellingWords } from "./words.js";
 
 export interface SearchRequest {
   game: string;
@@ -36,16 +32,23 @@ export interface SearchHit {
 }
 
 /** The best objects for the query, best first, one hit per object. Ties are ordered by id. Writes nothing. */
-export function search(db: Connection, request: SearchRequest): SearchHit[] {
-  if (request.query.trim() === "") return [];
+export async function search(
+  library: Pick<Library, "rankByWords" | "rankByVector">,
+  request: SearchRequest,
+): Promise<SearchHit[]> {
+  const { game, query, vector, as, model = embeddingModelId } = request;
+  if (query.trim() === "") return [];
   const limit = Math.min(200, Math.max(1, Math.trunc(request.limit)));
   // Deeper than the answer: an object in the middle of both rankings beats one at the top of one.
   const depth = Math.max(50, limit * 3);
 
-  const byWords = rankByWords(db, request, depth);
-  const byVector = rankByVector(db, request, depth);
+  const words = tellingWords(query);
+  const [byWords, byVector] = await Promise.all([
+    words.length === 0 ? [] : library.rankByWords({ game, words, as, depth }),
+    vector === null ? [] : library.rankByVector({ game, vector, model, as, depth }),
+  ]);
   // A third ranking for the objects of exactly that name. Without it "fireball" found Delayed Blast Fireball first.
-  const byName = [...new Set([...byWords, ...byVector].filter(isNamed(request.query)).map(({ id }) => id))];
+  const byName = [...new Set([...byWords, ...byVector].filter(isNamed(query)).map(({ id }) => id))];
   const scores = fuseRankings([byWords.map(({ id }) => id), byVector.map(({ id }) => id), byName]);
 
   // The chunk of the better rank is shown; with equal ranks the one with the words in it.
@@ -68,96 +71,10 @@ export function search(db: Connection, request: SearchRequest): SearchHit[] {
     .slice(0, limit);
 }
 
-/** An object and its best chunk. */
-interface RankedObject {
-  id: string;
-  kind: string;
-  name: string;
-  /** The name when the chunk was made. */
-  indexedName: string;
-  text: string;
-}
-
 function isNamed(query: string): (object: RankedObject) => boolean {
   const plain = (text: string) => text.normalize("NFKC").toLowerCase().trim();
   const wanted = plain(query);
   return ({ name }) => plain(name) === wanted;
-}
-
-function rankByWords(db: Connection, { game, query, as }: SearchRequest, depth: number): RankedObject[] {
-  const words = matchAnyWord(query);
-  if (words === null) return [];
-  // canon_chunks_fts by scope and words; then canon_chunks by primary key, canon_objects by primary key (game, id).
-  // bm25: lower is better. Weights of scope, name, text: who types a name wants that object.
-  // With min(), SQLite takes the other columns from the row that has the minimum: the object's best chunk.
-  const statement = db.prepare(`
-    with matching as materialized (
-      select rowid as chunk_id, bm25(canon_chunks_fts, 0.0, 4.0, 1.0) as relevance
-      from canon_chunks_fts
-      where canon_chunks_fts match ?
-    )
-    select o.id, o.kind, o.name, c.name as "indexedName", c.text, min(m.relevance) as best
-    from matching m
-    cross join canon_chunks c on c.id = m.chunk_id
-    join canon_objects o on o.game = c.game and o.id = c.object_id
-    where c.game = ?
-      and c.is_restricted <= ?
-    group by o.id
-    order by best, o.id
-    limit ?
-  `);
-  return statement.all(withinScope(scopeOf(game), words), game, mostRestricted(as), depth) as RankedObject[];
-}
-
-function rankByVector(db: Connection, request: SearchRequest, depth: number): RankedObject[] {
-  const { game, vector, as, model = embeddingModelId } = request;
-  if (vector === null) return [];
-  // canon_vectors by partition (game, model), restricted chunks left out during the search, not after it;
-  // then canon_chunks by primary key, canon_objects by primary key (game, id).
-  const statement = db.prepare(`
-    with nearest as materialized (
-      select id, distance
-      from canon_vectors
-      where vector match ?
-        and k = ?
-        and game = ?
-        and model = ?
-        and is_restricted <= ?
-    )
-    select o.id, o.kind, o.name, c.name as "indexedName", c.text
-    from nearest n
-    cross join canon_chunks c on c.id = n.id
-    join canon_objects o on o.game = c.game and o.id = c.object_id
-    order by n.distance, o.id, c.ordinal
-  `);
-
-  // vec0 counts chunks, we count objects: ask for more while one long text fills the answer.
-  for (let k = depth * 2; ; k *= 4) {
-    const asked = Math.min(k, maxNearest);
-    const chunks = statement.all(vectorBytes(vector), BigInt(asked), game, model, mostRestricted(as)) as RankedObject[];
-    const objects = firstOfEach(chunks);
-    if (objects.length >= depth || chunks.length < asked || asked === maxNearest) return objects.slice(0, depth);
-  }
-}
-
-const maxNearest = 4_096; // vec0's own limit
-
-/** The highest is_restricted the asker may see. */
-function mostRestricted(as: Audience): bigint {
-  switch (as) {
-    case "gm":
-      return 1n;
-    case "player":
-      return 0n;
-  }
-}
-
-function firstOfEach(chunks: readonly RankedObject[]): RankedObject[] {
-  const objects = new Map<string, RankedObject>();
-  for (const chunk of chunks) {
-    if (!objects.has(chunk.id)) objects.set(chunk.id, chunk);
-  }
-  return [...objects.values()];
 }
 
 const snippetLength = 240;

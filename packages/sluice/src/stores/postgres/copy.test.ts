@@ -96,6 +96,13 @@ test("jobs are claimed in the order in which they waited", async () => {
     clock.advance(5);
   }
   const early = await scene.claimOne();
+  const late = await scene.claimOne();
+  await scene.apply(retryOf(late, { delayMs: 5 }));
+  await scene.enqueue({ priority: late.priority });
+  clock.advance(10);
+  await scene.enqueue({ priority: late.priority });
+  // Makes it pending, in the place of its due time.
+  await from.claim(aClaim({ limit: 0 }));
   await scene.enqueue();
   await scene.apply(releaseOf(early));
   await copy();
@@ -104,6 +111,8 @@ test("jobs are claimed in the order in which they waited", async () => {
 
   expect(order).toEqual((await from.claim(aClaim())).jobs.map(({ id }) => id));
   expect(order[0]).toBe(early.id);
+  expect(order[1]).not.toBe(late.id);
+  expect(order[2]).toBe(late.id);
 });
 
 test("a job of a dead worker is rescued in the target, and its old hold is worth nothing there", async () => {
@@ -143,6 +152,8 @@ test("keys are held, waited for and given back as before", async () => {
   const successor = await scene.add({ type: "rerun", unique: unique("a"), payload: "2" });
   expect(successor).toMatchObject({ state: "blocked" });
   const claimed = await scene.processing({ type: "given", unique: unique("b", { holdWhile: "pending" }) });
+  const failed = await scene.processing({ type: "failed", unique: unique("d") });
+  await scene.apply(failOf(failed));
   const period = { holdWhile: "period", periodMs: minute, onConflict: "keep" } as const;
   const kept = await scene.processing({ type: "period", unique: unique("c", period) });
   await scene.apply(completeOf(kept));
@@ -151,6 +162,7 @@ test("keys are held, waited for and given back as before", async () => {
   const again = (key: string, more = {}) => after.add({ unique: unique(key, { onConflict: "keep", ...more }) });
   expect(await again("a")).toMatchObject({ outcome: "duplicate", job: { id: holder.id } });
   expect(await again("b", { holdWhile: "pending" })).toMatchObject({ outcome: "created" });
+  expect(await again("d")).toMatchObject({ outcome: "created" });
   expect(await again("c", period)).toMatchObject({ outcome: "duplicate", job: { id: kept.id } });
   await after.apply(completeOf(holder));
   expect((await to.claim(aClaim({ workerId: "alive", types: ["rerun"] }))).jobs).toMatchObject([{ payload: "2" }]);

@@ -22,7 +22,7 @@ export class TryAgain extends Error {
 }
 
 /** Like a place in a queue: short waits first, with jitter, so that two that met do not meet again. */
-const maxTries = 12;
+export const maxTries = 12;
 
 export interface DatabaseOptions {
   readonly url: string;
@@ -87,12 +87,25 @@ export class Database {
     }
   }
 
-  /** A transaction of the application's, run once: what it does besides writing here is not ours to repeat. */
+  /**
+   * A transaction of the application's, run once: what it does besides writing here is not ours to repeat. Errors of its statements
+   * get our names; what else it throws is its own, though it may look like an error of a database: "timeout", ECONNREFUSED.
+   */
   async transactOnce<T>(run: (client: Executor) => Promise<T>): Promise<T> {
+    const failures = new Set<unknown>();
     try {
-      return await this.#transact("application", run);
+      return await this.#transact("application", async (client) => {
+        try {
+          return await run(noting(failures, client));
+        } catch (error) {
+          throw failures.has(error) ? error : new OfTheApplication(error);
+        }
+      });
     } catch (error) {
-      throw toStoreError(error, this.place);
+      if (error instanceof OfTheApplication) throw error.thrown;
+      const cause =
+        error instanceof RolledBack ? [...failures].findLast((failure) => codeOf(failure) !== inFailed) : error;
+      throw toStoreError(cause, this.place);
     }
   }
 
@@ -133,7 +146,8 @@ export class Database {
     try {
       await client.query("begin isolation level read committed");
       const value = await run(executorOf(client));
-      await client.query("commit");
+      const { command } = await client.query("commit");
+      if (command === "ROLLBACK") throw new RolledBack("A statement failed, and its error was caught.");
       return value;
     } catch (error) {
       // On a connection that does not answer, nobody would answer the rollback either.
@@ -153,7 +167,8 @@ export class Database {
       query_timeout: timeoutMs,
       connectionTimeoutMillis: timeoutMs,
       idleTimeoutMillis: 30_000,
-      allowExitOnIdle: false,
+      // A process ends when it has nothing more to do, and not because a store is open.
+      allowExitOnIdle: true,
     });
     // A connection that ends while nobody uses it is no news; one that ends in use rejects its statement. pg emits the error on the
     // client as well, sometimes before the pool listens.
@@ -173,6 +188,32 @@ export function clientConfig(url: string): pg.ClientConfig {
   };
 }
 
+/** What an application's work throws, on its way out past those who would judge it. */
+class OfTheApplication extends Error {
+  readonly thrown: unknown;
+
+  constructor(thrown: unknown) {
+    super("Thrown by the application.");
+    this.thrown = thrown;
+  }
+}
+
+/** What the server answers to the commit of a transaction in which a statement has failed. It calls this no error. */
+class RolledBack extends Error {}
+
+function noting(failures: Set<unknown>, client: Executor): Executor {
+  return {
+    async query(text, values) {
+      try {
+        return await client.query(text, values);
+      } catch (error) {
+        failures.add(error);
+        throw error;
+      }
+    },
+  };
+}
+
 function executorOf(client: pg.ClientBase): Executor {
   return { query: (text, values) => client.query(text, values as unknown[] | undefined) };
 }
@@ -188,10 +229,16 @@ function getTypeParser(oid: number, format?: "text" | "binary"): unknown {
 
 const serializationFailure = "40001";
 const deadlockDetected = "40P01";
+/** Of every statement after one that failed. */
+const inFailed = "25P02";
 
 function isWorthAnotherTry(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
+  const code = codeOf(error);
   return code === serializationFailure || code === deadlockDetected;
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { code?: unknown }).code;
 }
 
 function pause(tries: number): Promise<void> {

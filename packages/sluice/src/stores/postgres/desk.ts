@@ -182,7 +182,7 @@ export class Desk implements Book<DeskRow> {
   }
 
   async #writeKeys(): Promise<void> {
-    const wanted: { key: string; job: string; until: number | null }[] = [];
+    const wanted: KeyEntry[] = [];
     const gone: string[] = [];
     for (const [key, before] of this.#registered) {
       const isBehind = key.startsWith(behindMark);
@@ -193,14 +193,19 @@ export class Desk implements Book<DeskRow> {
         wanted.push({ key, job: row.job.id, until: isBehind ? null : untilOf(row) });
       }
     }
-    if (gone.length > 0) await this.#sql.rows(deleteKeys, [gone]);
     const moved = wanted.filter(({ key }) => this.#registered.get(key) !== null);
     const taken = wanted.filter(({ key }) => this.#registered.get(key) === null);
+    if (taken.length > 0) await this.#takeKeys(taken);
+    if (gone.length > 0) await this.#sql.rows(deleteKeys, [gone]);
     if (moved.length > 0) await this.#sql.rows(updateKeys, columnsOf(moved));
-    if (taken.length === 0) return;
-    const inserted = await this.#sql.rows(insertKeys, columnsOf(taken));
-    // Somebody else took one of them after we looked.
-    if (inserted.length < taken.length) throw new TryAgain();
+  }
+
+  /** Comes before every other write: when somebody else took one of the keys after we looked, there is nothing else to undo. */
+  async #takeKeys(taken: readonly KeyEntry[]): Promise<void> {
+    const inserted = await this.#sql.rows<{ key: string }>(insertKeys, columnsOf(taken));
+    if (inserted.length === taken.length) return;
+    if (inserted.length > 0) await this.#sql.rows(deleteKeys, [inserted.map(({ key }) => key)]);
+    throw new TryAgain();
   }
 
   async #insert(rows: readonly DeskRow[]): Promise<void> {
@@ -308,7 +313,13 @@ function asItIs(arrival: NewJob, job: Row["job"]): NewJob {
   return { ...arrival, version, payload, correlation, priority, maxAttempts, trace };
 }
 
-function columnsOf(entries: readonly { key: string; job: string; until: number | null }[]) {
+interface KeyEntry {
+  readonly key: string;
+  readonly job: JobId;
+  readonly until: number | null;
+}
+
+function columnsOf(entries: readonly KeyEntry[]) {
   return [entries.map(({ key }) => key), entries.map(({ job }) => job), entries.map(({ until }) => until)];
 }
 

@@ -12,18 +12,15 @@ import { migrate, pendingMigrations } from "./migrations.js";
 import type { Migration } from "./migrations.js";
 import { PostgresStore } from "./postgres-store.js";
 import { Dialect } from "./sql.js";
-import type { Executor } from "./sql.js";
+import type { Executor, Executor as PostgresTx } from "./sql.js";
 import { addDays } from "./upkeep.js";
 import { Wake } from "./wake.js";
 
+export { fromDrizzle, fromKysely, fromPrisma } from "./executors.js";
+export type { DrizzleSql, DrizzleTransaction, KyselyTransaction, PrismaTransaction } from "./executors.js";
 export type { Migration } from "./migrations.js";
 export type { PostgresStore } from "./postgres-store.js";
-
-/**
- * What `enqueue(…, { tx })` and `transact` take and give: whatever runs a statement with numbered parameters and answers its rows.
- * A client of `pg` is one. For Kysely, Drizzle and Prisma see docs/postgres.md.
- */
-export type PostgresTx = Executor;
+export type { Executor as PostgresTx } from "./sql.js";
 
 export interface PostgresOptions {
   /** `postgres://user:password@host:port/database`. May lead to a pooler in transaction mode; then give `listenUrl`, too. */

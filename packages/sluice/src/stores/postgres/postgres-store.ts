@@ -26,6 +26,7 @@ import type {
 } from "../../store.js";
 import { PostgresBlobs } from "./blobs.js";
 import { Claiming } from "./claim.js";
+import { maxTries, TryAgain } from "./database.js";
 import type { Database, Lane } from "./database.js";
 import { Desk } from "./desk.js";
 import { Effects } from "./effects.js";
@@ -68,6 +69,8 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
   readonly #underWay = new Set<Promise<unknown>>();
   /** What enqueues inside a transaction of ours leave to do once it is committed. */
   readonly #uncommitted = new WeakMap<Executor, Effects>();
+  /** By transaction of the application's: the end of its last enqueue so far. */
+  readonly #turns = new WeakMap<Executor, Promise<unknown>>();
   #daysAddedAt = -Infinity;
   #foldedAt = -Infinity;
   #closing: Promise<void> | null = null;
@@ -95,9 +98,22 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     });
   }
 
-  /** Whether it commits is the application's to know: others hear of it in our own transactions only, and find it when they poll. */
+  /**
+   * Whether it commits is the application's to know: others hear of it in our own transactions only, and find it when they poll.
+   * One call after the other in each transaction: a desk is several statements, which nobody else's may come between.
+   */
   async #enqueueWithin(tx: Executor, jobs: readonly NewJob[]): Promise<readonly EnqueueResult[]> {
-    return enqueue(this.#database.dialect.on(tx), jobs, this.#uncommitted.get(tx) ?? new Effects());
+    if (tx.totalCount !== undefined) throw poolRefused();
+    const sql = this.#database.dialect.on(tx);
+    const effects = this.#uncommitted.get(tx) ?? new Effects();
+    const turn = (this.#turns.get(tx) ?? Promise.resolve()).then(() =>
+      whileOvertaken(() => enqueue(sql, jobs, effects)),
+    );
+    this.#turns.set(
+      tx,
+      turn.catch(() => undefined),
+    );
+    return turn;
   }
 
   claim(request: ClaimRequest): Promise<ClaimAnswer> {
@@ -187,7 +203,8 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
   ): Promise<{ readonly isKept: boolean; readonly result: TransactResult<T> }> {
     switch (fenced.write) {
       case "settle": {
-        const [result] = await settle(sql, [fenced.settlement], { effects, isUnkeyed: this.#claiming.isUnkeyed });
+        const { isUnkeyed } = this.#claiming;
+        const [result] = await whileOvertaken(() => settle(sql, [fenced.settlement], { effects, isUnkeyed }));
         if (result === "lease_lost") return { isKept: false, result: { result: "lease_lost" } };
         return { isKept: true, result: { result: "applied", value } };
       }
@@ -383,6 +400,26 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
       queueMicrotask(() => this.#listeners.has(listener) && listener(hint));
     }
   }
+}
+
+/**
+ * In a transaction that is not ours to run again: somebody else took a key after we looked, and has committed by now. Nothing but
+ * keys was written then, so that a second look in the same transaction puts it right.
+ */
+async function whileOvertaken<T>(run: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof TryAgain) || tries >= maxTries) throw error;
+    }
+  }
+}
+
+function poolRefused(): JobsError {
+  return new JobsError("INVALID_OPTIONS", "`tx` is a pool: give it the client that has begun the transaction.", {
+    option: "tx",
+  });
 }
 
 /** Rolls a transaction back and carries its answer out. */

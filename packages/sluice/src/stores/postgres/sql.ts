@@ -4,9 +4,15 @@
  */
 import type { Clock } from "../../clock.js";
 
-/** Whatever runs a statement: a pooled client of ours, or a transaction of the application's. */
+/**
+ * Whatever runs a statement with numbered parameters and answers its rows: a client of ours, or a transaction of the application's,
+ * who know it as `PostgresTx`. A client of `pg` is one, a pool is not. `fromKysely`, `fromDrizzle` and `fromPrisma` make one of
+ * theirs; see docs/postgres-transactions.md.
+ */
 export interface Executor {
   query(text: string, values?: readonly unknown[]): Promise<{ readonly rows: readonly unknown[] }>;
+  /** A pool has it, and runs every statement on another connection: in no transaction. */
+  readonly totalCount?: never;
 }
 
 /** Runs our statements in one place: autocommitted, or in one transaction. */

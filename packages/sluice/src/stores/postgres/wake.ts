@@ -123,6 +123,8 @@ export class Wake {
       await client.query(`listen ${client.escapeIdentifier(this.#options.channel)}`);
       await this.#test();
       if (this.#listener !== client) return void client.end().catch(() => undefined);
+      // A process ends when it has nothing more to do, and not because somebody might tell it something.
+      (client as pg.Client & { unref(): void }).unref();
       this.#isHearing = true;
       this.#reconnectMs = 0;
       // What was said before it listened.

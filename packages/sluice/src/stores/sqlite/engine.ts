@@ -7,6 +7,7 @@ import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync } fro
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { JobsError } from "../../errors.js";
+import type { SynchronousTx } from "../../store.js";
 
 /** What a statement takes and gives. */
 export type SqlValue = string | number | bigint | null | Uint8Array;
@@ -18,7 +19,7 @@ export interface Statement {
 }
 
 /** As much of a SQLite connection as the store needs: node:sqlite, `@photostructure/sqlite` and better-sqlite3 all satisfy it. */
-export interface Connection {
+export interface Connection extends SynchronousTx {
   prepare(sql: string): Statement;
   exec(sql: string): unknown;
 }

@@ -101,9 +101,8 @@ export async function planMigrations({ path: givenPath }: Pick<SqliteOptions, "p
 
 async function refuseOutdatedSchema(path: string): Promise<void> {
   if (!existsSync(path)) {
-    throw new JobsError("SCHEMA_OUTDATED", `There is no file ${path}. Correct the path, or run \`sluice migrate\`.`, {
-      path,
-    });
+    const message = `There is no file ${path}. Correct the path; \`sluice migrate\` makes a new file.`;
+    throw new JobsError("SCHEMA_OUTDATED", message, { path });
   }
   const pending = await planMigrations({ path });
   if (pending.length === 0) return;

@@ -7,16 +7,8 @@
  */
 import type { Connection } from "sluice/sqlite";
 import { getLoadablePath } from "sqlite-vec";
-import { embeddingModel } from "../embedding/identity.js";
-
-export interface IndexedChunk {
-  /** The text as embedded, name in front. */
-  text: string;
-  /** Unit length, `embeddingModel.dimensions` numbers. */
-  vector: Float32Array;
-  /** True when the text holds something players may not see. Default false. */
-  isRestricted?: boolean;
-}
+import { embeddingModel } from "../../embedding/identity.js";
+import type { SearchableObject } from "../library.js";
 
 /**
  * Loads sqlite-vec into the connection. Once per connection, before anything else here; whoever opened the connection
@@ -84,22 +76,9 @@ export function scopeOf(game: string): string {
   return `g${Buffer.from(game).toString("hex")}`;
 }
 
-/**
- * Makes these chunks the object's only ones; none removes it from the index. Call inside an open transaction.
- * @param model What made the vectors, see `embeddingModelId`.
- */
-export function replaceChunks(
-  db: Connection,
-  object: {
-    game: string;
-    objectId: string;
-    name: string;
-    chunks: readonly IndexedChunk[];
-    model: string;
-    at: Date;
-  },
-): void {
-  const { game, objectId, name, chunks, model, at } = object;
+/** Makes these chunks the object's only ones; none removes it from the index. Call inside an open transaction. */
+export function replaceChunks(db: Connection, object: Omit<SearchableObject, "hash">): void {
+  const { game, id: objectId, name, chunks, model, now } = object;
   removeObject(db, { game, objectId });
 
   // The integer primary key gives the id; triggers index the words.
@@ -115,7 +94,7 @@ export function replaceChunks(
   `);
   for (const [ordinal, { text, vector, isRestricted = false }] of chunks.entries()) {
     const restricted = isRestricted ? 1n : 0n;
-    const row = insertChunk.get(game, objectId, ordinal, name, text, restricted, model, at.getTime());
+    const row = insertChunk.get(game, objectId, ordinal, name, text, restricted, model, now);
     const { id } = row as { id: number | bigint };
     // vec0 takes integers only as BigInt: a JavaScript number arrives as a floating-point value and is refused.
     insertVector.run(BigInt(id), game, model, restricted, vectorBytes(vector));
