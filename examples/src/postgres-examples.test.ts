@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { testPostgresUrl } from "@sluice/test-postgres";
 import pg from "pg";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Queue, Worker } from "sluice";
 import { postgres, type PostgresStore, type PostgresTx } from "sluice/postgres";
 import { credit, creditor } from "./postgres-completion.js";
@@ -11,6 +11,9 @@ import { shopWithDrizzle } from "./postgres-drizzle.js";
 import { shopWithKysely } from "./postgres-kysely.js";
 import { shopWithPg } from "./postgres-pg.js";
 import { shopWithPrisma } from "./postgres-prisma.js";
+
+// Each makes a database, the schema of the store in it, and processes; on a busy machine that takes its time.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 /** Of a database of its own, as the examples use the schema "sluice" and tables without one. */
 let url: string;
@@ -29,9 +32,9 @@ async function onServer(statement: string): Promise<void> {
   await client.end();
 }
 
-test.each([shopWithPg, shopWithKysely, shopWithDrizzle, shopWithPrisma])(
-  "an order and its confirmation exist together or not at all: %o",
-  async (shop) => {
+test.each(Object.entries({ pg: shopWithPg, Kysely: shopWithKysely, Drizzle: shopWithDrizzle, Prisma: shopWithPrisma }))(
+  "an order and its confirmation exist together or not at all, with %s",
+  async (_name, shop) => {
     expect(await shop(url)).toEqual({ ordered: 2, confirmed: 2 });
   },
 );

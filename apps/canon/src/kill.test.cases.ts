@@ -17,7 +17,7 @@ const objects = 160;
 const rubbish = 9_000;
 
 export function describeKills(target: AppTarget): void {
-  const timeout = 120_000 + kills * 30_000;
+  const timeout = 180_000 + kills * 40_000;
 
   describe(`canon on ${target.name}`, () => {
     test(`an import survives ${kills} kills of its only process`, { timeout }, async () => {

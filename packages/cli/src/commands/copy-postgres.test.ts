@@ -41,7 +41,7 @@ async function claimAndDie(...types: readonly string[]) {
 
 const both = async () => [await everythingIn(to), await everythingIn(from)];
 
-test("what was copied is said in a table, and a worker runs it to its end", async () => {
+test("what was copied is said in a table, and a worker runs it to its end", { timeout: 60_000 }, async () => {
   const work = defineJob({
     type: "work",
     payload: z.object({ n: z.number() }),
@@ -79,7 +79,6 @@ test("what was copied is said in a table, and a worker runs it to its end", asyn
   const queue = new Queue({ store: to });
   const worker = new Worker({
     store: to,
-    leaseMs: 1_000,
     pollMs: 20,
     processors: [
       handle(work, async (_job, context) => {
@@ -178,7 +177,7 @@ async function read(blob: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-test("Ctrl+C stops it between two pages, and it says how to go on", async () => {
+test("Ctrl+C stops it between two pages, and it says how to go on", { timeout: 60_000 }, async () => {
   for (let at = 0; at < 6; at++) await from.enqueue(Array.from({ length: 2_000 }, () => aNewJob()));
   const child = startSluice(copyArgs());
   let stderr = "";

@@ -323,7 +323,8 @@ function toAmendment(action: Act, target: OperatorCommand["target"]): OperatorCo
 async function runBoth(commands: readonly Command[], open: (clock: ManualClock) => Promise<Tested>): Promise<void> {
   const world = new World();
   const oracle = (await memory({ clock: world.clock })) as Store<unknown>;
-  const { store: tested, dispose } = await open(world.clock);
+  const target = await open(world.clock);
+  const tested = target.store;
   try {
     for (const command of commands) {
       const ask = toAsk(command, world);
@@ -341,7 +342,7 @@ async function runBoth(commands: readonly Command[], open: (clock: ManualClock) 
       expect(await tested.recall(id), `the steps of ${id}`).toEqual(await oracle.recall(id));
     }
   } finally {
-    await Promise.all([oracle.close(), dispose()]);
+    await Promise.all([oracle.close(), target.dispose()]);
   }
 }
 

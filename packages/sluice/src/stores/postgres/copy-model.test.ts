@@ -16,7 +16,7 @@ const workers = ["worker-1", "worker-2"];
 /** Longer than any lease. */
 const silenceMs = 10_000;
 
-test("a copied store goes on like the one that it was copied from", { timeout: limitMs + 10_000 }, async () => {
+test("a copied store goes on like the one that it was copied from", { timeout: limitMs + 30_000 }, async () => {
   const commands = fc.array(aCommand(), { minLength: 1, maxLength: 40, size: "max" });
   await fc.assert(fc.asyncProperty(commands, commands, copyAndGoOn), {
     numRuns: runs,
@@ -27,7 +27,8 @@ test("a copied store goes on like the one that it was copied from", { timeout: l
 
 async function copyAndGoOn(before: readonly Command[], after: readonly Command[]): Promise<void> {
   const world = new World();
-  const { clock, from, to, dispose } = await aCopyScene(world.clock);
+  const scene = await aCopyScene(world.clock);
+  const { clock, from, to } = scene;
   try {
     for (const command of before) await run(command, world, [from]);
     // Everybody dies. Later ones have other ids.
@@ -42,7 +43,7 @@ async function copyAndGoOn(before: readonly Command[], after: readonly Command[]
     for (const command of after) await run(command, world, [from, to]);
     expect(await everythingIn(to)).toEqual(await everythingIn(from));
   } finally {
-    await dispose();
+    await scene.dispose();
   }
 }
 

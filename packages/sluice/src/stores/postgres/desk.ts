@@ -122,7 +122,21 @@ export class Desk implements Book<DeskRow> {
       const key = row.unique?.key ?? null;
       if (key !== null && ids.includes(row.job.id) && !names.has(key) && !hasEnded(row.job.state)) throw new TryAgain();
     }
+    await this.#refuseStaleKeys();
     this.#assignKeys(names);
+  }
+
+  /**
+   * A key that was free when we looked cannot be locked, and one of these jobs may have taken it since: whoever did that had the job
+   * locked, so by now it can be seen.
+   */
+  async #refuseStaleKeys(): Promise<void> {
+    const doubtful = [...this.#rows.values()].flatMap(({ unique, job }) =>
+      unique !== null && !hasEnded(job.state) && this.#registered.get(unique.key) === null ? [unique.key] : [],
+    );
+    if (doubtful.length === 0) return;
+    const taken = await this.#sql.rows(lockKeys, [doubtful.flatMap((key) => [key, behind(key)])]);
+    if (taken.length > 0) throw new TryAgain();
   }
 
   async #lockKeys(names: ReadonlySet<string>): Promise<readonly JobId[]> {

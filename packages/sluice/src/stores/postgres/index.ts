@@ -52,6 +52,8 @@ export interface PostgresOptions {
 }
 
 const oldestVersion = 130_000;
+/** One that is longer fires at once. */
+const longestTimerMs = 2 ** 31 - 1;
 
 /**
  * Opens the store and brings its schema up to date.
@@ -96,10 +98,21 @@ export async function planMigrations(options: PostgresOptions): Promise<readonly
   }
 }
 
-function open({ url, schema = "sluice", connections = {}, timeoutMs = 15_000, clock }: PostgresOptions): Database {
-  checkUrl(url);
-  if (schema === "" || schema.length > 40 || schema.includes("\0")) {
-    throw new JobsError("INVALID_OPTIONS", "schema must have 1 to 40 characters.", { option: "schema", value: schema });
+function open(options: PostgresOptions): Database {
+  const { url, listenUrl = null, schema = "sluice", connections = {}, timeoutMs = 15_000, clock } = options;
+  checkUrl("url", url);
+  if (listenUrl !== null) checkUrl("listenUrl", listenUrl);
+  // It is a part of statements, of function bodies and of the channel's name, which has 63 bytes.
+  if (!/^[a-z_][a-z0-9_-]{0,39}$/i.test(schema)) {
+    throw new JobsError(
+      "INVALID_OPTIONS",
+      `schema is ${JSON.stringify(schema)}. Give 1 to 40 letters, digits, "_" or "-", a letter or "_" first.`,
+      { option: "schema", value: schema },
+    );
+  }
+  if (!(timeoutMs >= 1 && timeoutMs <= longestTimerMs)) {
+    const text = `timeoutMs is ${timeoutMs}. Give milliseconds from 1 to ${longestTimerMs}.`;
+    throw new JobsError("INVALID_OPTIONS", text, { option: "timeoutMs", value: timeoutMs });
   }
   const { main = 3, reserved = 2, application = 5 } = connections;
   for (const [name, value] of Object.entries({ main, reserved, application })) {

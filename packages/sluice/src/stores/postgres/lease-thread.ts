@@ -3,9 +3,9 @@
  * renewing for a worker whose event loop has been stuck for too long: that one is gone in all but name.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import pg from "pg";
+import type pg from "pg";
 import type { BeatAnswer, WorkerBeat } from "../../store.js";
-import { clientConfig } from "./database.js";
+import { clientConfig, connect, leave } from "./database.js";
 import { Dialect } from "./sql.js";
 import { describeUrl, toStoreError } from "./trouble.js";
 import { heartbeat } from "./workers.js";
@@ -71,28 +71,21 @@ class LeaseThread {
   }
 
   async #renew(beat: WorkerBeat, limitMs: number): Promise<FromLeaseThread["answer"]> {
+    const connecting = (this.#client ??= this.#connect(limitMs));
     try {
-      const client = await (this.#client ??= this.#connect(limitMs));
+      const client = await connecting;
       return await heartbeat(this.#dialect.on(client), beat);
     } catch (error) {
       // The next renewal opens another one.
-      const broken = this.#client;
-      this.#client = null;
-      void broken?.then((client) => client.end()).catch(() => undefined);
+      if (this.#client === connecting) this.#client = null;
+      void connecting.then(leave).catch(() => undefined);
       return { error: String((toStoreError(error, describeUrl(this.#url)) as Error).message) };
     }
   }
 
   async #connect(limitMs: number): Promise<pg.Client> {
     const timeout = Math.max(1_000, limitMs);
-    const client = new pg.Client({
-      ...clientConfig(this.#url),
-      connectionTimeoutMillis: timeout,
-      query_timeout: timeout,
-    });
-    client.on("error", () => (this.#client = null));
-    await client.connect();
-    return client;
+    return connect({ ...clientConfig(this.#url, "lease"), connectionTimeoutMillis: timeout, query_timeout: timeout });
   }
 }
 

@@ -48,10 +48,12 @@ export async function pendingMigrations(connection: Executor, dialect: Dialect):
 }
 
 async function versionOf(connection: Executor, dialect: Dialect): Promise<number> {
-  const { rows: found } = await connection.query("select to_regclass($1)::text as name", [
-    `${dialect.schema}.migrations`,
-  ]);
-  if ((found[0] as { name: string | null }).name === null) return 0;
+  // Not to_regclass: it remembers that there was none, also past the lock behind which somebody else has made it.
+  const { rows: found } = await connection.query(
+    "select 1 from pg_tables where tablename = 'migrations' and schemaname = $1",
+    [dialect.schemaName],
+  );
+  if (found.length === 0) return 0;
   const { rows } = await connection.query(dialect.text("select max(version) as version from sluice.migrations"));
   const version = (rows[0] as { version: number | null }).version ?? 0;
   if (version <= migrations.length) return version;
@@ -218,8 +220,15 @@ const migrations: readonly string[] = [
     parent text;
   begin
     perform set_config('lock_timeout', '500ms', true);
+    -- Whoever comes second finds them made.
+    perform pg_advisory_xact_lock(7562596, hashtext(':schema'));
     foreach parent in array array['history', 'correlations', 'attempts', 'steps', 'lines'] loop
-      continue when to_regclass(format(':schema.%I', parent || '_' || suffix)) is not null;
+      continue when exists (
+        select 1
+        from pg_class
+        where relname = parent || '_' || suffix
+          and relnamespace = (select relnamespace from pg_class where oid = 'sluice.jobs'::regclass)
+      );
       begin
         execute format('create table :schema.%I (like :schema.%I including all)', parent || '_' || suffix, parent);
         execute format('alter table :schema.%I attach partition :schema.%I for values from (%L) to (%L)',
@@ -241,14 +250,27 @@ const migrations: readonly string[] = [
     jobs bigint;
     parent text;
   begin
-    if to_regclass(':schema.history_' || suffix) is null then return null; end if;
     perform set_config('lock_timeout', '500ms', true);
+    perform pg_advisory_xact_lock(7562596, hashtext(':schema'));
+    if not exists (
+      select 1
+      from pg_class
+      where relname = 'history_' || suffix
+        and relnamespace = (select relnamespace from pg_class where oid = 'sluice.jobs'::regclass)
+    ) then
+      return null;
+    end if;
     execute format('select exists (select 1 from :schema.%I where finished_at >= $1
       or (unique_while = ''period'' and created_at + unique_period_ms > $2))', 'history_' || suffix)
       into is_young using ended_before, now_ms;
     if is_young then return null; end if;
 
+    -- And once more, when nobody can add one: a job of that day may have ended just now.
     execute format('lock table :schema.%I in access exclusive mode', 'history_' || suffix);
+    execute format('select exists (select 1 from :schema.%I where finished_at >= $1
+      or (unique_while = ''period'' and created_at + unique_period_ms > $2))', 'history_' || suffix)
+      into is_young using ended_before, now_ms;
+    if is_young then return null; end if;
     execute format('insert into :schema.deltas (type, state, n)
       select type, state, -count(*) from :schema.%I group by type, state', 'history_' || suffix);
     execute format('with freed as (

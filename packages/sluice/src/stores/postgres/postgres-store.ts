@@ -134,18 +134,19 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
   }
 
   settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
-    return this.#whileOpen(async () => {
-      if (settlements.length === 0) return [];
-      const { isUnkeyed } = this.#claiming;
-      const effects = new Effects();
-      const run = (sql: Sql) => settle(sql, settlements, { effects, isUnkeyed });
-      const results = areSimple(settlements, isUnkeyed)
-        ? await run(this.#alone("reserved"))
-        : await this.#transaction(run, effects, "reserved");
-      this.#claiming.forget(settlements.map(({ hold }) => hold.id));
-      this.#afterCommit(effects);
-      return results;
-    });
+    return this.#whileOpen(async () => (settlements.length === 0 ? [] : this.#settle(settlements)));
+  }
+
+  async #settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    const { isUnkeyed } = this.#claiming;
+    const effects = new Effects();
+    const run = (sql: Sql) => settle(sql, settlements, { effects, isUnkeyed });
+    const results = areSimple(settlements, isUnkeyed)
+      ? await run(this.#alone("reserved"))
+      : await this.#transaction(run, effects, "reserved");
+    this.#claiming.forget(settlements.map(({ hold }) => hold.id));
+    this.#afterCommit(effects);
+    return results;
   }
 
   // ── the application's transaction ─────────────────────────────────────────

@@ -21,6 +21,7 @@ export interface Sql {
 }
 
 export class Dialect {
+  readonly schemaName: string;
   /** Quoted. */
   readonly schema: string;
   readonly #clock: Clock | null;
@@ -28,6 +29,7 @@ export class Dialect {
 
   /** @param clock Null for the server's own, by which due times and leases are judged. */
   constructor({ schema, clock }: { readonly schema: string; readonly clock: Clock | null }) {
+    this.schemaName = schema;
     this.schema = `"${schema.replaceAll('"', '""')}"`;
     this.#clock = clock;
   }

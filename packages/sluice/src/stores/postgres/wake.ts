@@ -4,9 +4,9 @@
  * regular times takes its place: polling stays the truth, this only makes it quick or slow.
  */
 import { randomInt } from "node:crypto";
-import pg from "pg";
+import type pg from "pg";
 import type { WakeHint } from "../../store.js";
-import { clientConfig } from "./database.js";
+import { clientConfig, leave, newClient } from "./database.js";
 import type { Database } from "./database.js";
 
 /** Between two notifications of one process; each costs the server a commit that it need not wait for. */
@@ -106,23 +106,28 @@ export class Wake {
     clearTimeout(this.#notifyTimer);
     const listener = this.#listener;
     this.listen(false);
-    await listener?.end().catch(() => undefined);
+    if (listener !== null) await leave(listener);
   }
 
   async #connect(url: string): Promise<void> {
-    const client = new pg.Client({ ...clientConfig(url), connectionTimeoutMillis: testLimitMs });
+    let client: pg.Client | null = null;
     const lose = () => {
       if (this.#listener === client) this.#reconnectLater(url);
     };
-    this.#listener = client;
-    client.on("error", lose);
-    client.on("end", lose);
-    client.on("notification", ({ payload }) => this.#hear(payload ?? ""));
     try {
+      client = newClient({
+        ...clientConfig(url, "listen"),
+        connectionTimeoutMillis: testLimitMs,
+        query_timeout: testLimitMs,
+      });
+      this.#listener = client;
+      client.on("error", lose);
+      client.on("end", lose);
+      client.on("notification", ({ payload }) => this.#hear(payload ?? ""));
       await client.connect();
       await client.query(`listen ${client.escapeIdentifier(this.#options.channel)}`);
       await this.#test();
-      if (this.#listener !== client) return void client.end().catch(() => undefined);
+      if (this.#listener !== client) return void leave(client);
       // A process ends when it has nothing more to do, and not because somebody might tell it something.
       (client as pg.Client & { unref(): void }).unref();
       this.#isHearing = true;
@@ -154,7 +159,10 @@ export class Wake {
         clearTimeout(limit);
         resolve();
       };
-      database.rows(notifyOthers, [channel, `${self} test`]).catch(reject);
+      database.rows(notifyOthers, [channel, `${self} test`]).catch((error: Error) => {
+        clearTimeout(limit);
+        reject(error);
+      });
     });
   }
 
@@ -172,7 +180,7 @@ export class Wake {
     const listener = this.#listener;
     this.#listener = null;
     this.#isHearing = false;
-    void listener?.end().catch(() => undefined);
+    if (listener !== null) void leave(listener);
   }
 
   #reconnectLater(url: string): void {
