@@ -135,14 +135,23 @@ export class Desk implements Book<DeskRow> {
       unique !== null && !hasEnded(job.state) && this.#registered.get(unique.key) === null ? [unique.key] : [],
     );
     if (doubtful.length === 0) return;
-    const taken = await this.#sql.rows(lockKeys, [doubtful.flatMap((key) => [key, behind(key)])]);
+    const taken = await this.#sql.rows(lockKeys, [doubtful]);
     if (taken.length > 0) throw new TryAgain();
   }
 
+  /**
+   * In two steps: who waits behind a holder was perhaps added by whoever had the key until now, and a statement does not see what was
+   * added while it waited.
+   */
   async #lockKeys(names: ReadonlySet<string>): Promise<readonly JobId[]> {
     if (names.size === 0) return [];
     for (const name of names) this.#registered.set(name, null).set(behind(name), null);
-    const rows = await this.#sql.rows<{ key: string; job: string }>(lockKeys, [[...this.#registered.keys()]]);
+    const held = await this.#sql.rows<{ key: string; job: string }>(lockKeys, [[...names]]);
+    const waiting =
+      held.length === 0
+        ? []
+        : await this.#sql.rows<{ key: string; job: string }>(lockKeys, [held.map(({ key }) => behind(key))]);
+    const rows = [...held, ...waiting];
     for (const { key, job } of rows) this.#registered.set(key, job);
     return rows.map(({ job }) => job);
   }

@@ -71,6 +71,18 @@ const addJobs = `
         else (select coalesce(json_agg(id), '[]')::text from added)
       end
     into out_now, out_added;
+
+    -- Sent again while it ended: the insert waited for the job to leave, and what it knew of history was older than that. Ids are
+    -- made where they are sent from, so that those of this moment were never sent before.
+    if exists (
+      select 1
+      from sluice.history
+      where history.id = any (in_ids)
+        and history.id < sluice.first_id(present - 100)
+        and (out_added is null or position(history.id::text in out_added) > 0)
+    ) then
+      raise exception 'a job was sent again while it ended' using errcode = 'serialization_failure';
+    end if;
   end $$;`;
 
 // jobs_ready, read in its order from each span's place on; then primary key. Workers and jobs_cancel by worker; jobs_due by type.

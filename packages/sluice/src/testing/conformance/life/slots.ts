@@ -129,7 +129,9 @@ export function slotCases(test: LifeCase): void {
     const { job: other } = await stage.queue.enqueue(wide, { n: 1 });
     await stage.completed(other);
 
-    assert.deepEqual(ran, ["narrow 1", "wide 1"]);
+    // Which of the two types was asked for first is not what this is about.
+    for (let turns = 0; turns < 100 && ran.length < 2; turns++) await stage.turn();
+    assert.deepEqual([...ran].sort(), ["narrow 1", "wide 1"]);
     gate.open();
     await stage.completed(second!.job);
   });
