@@ -17,6 +17,8 @@ interface Claims {
   readonly cancels: string | null;
 }
 
+type Wanted = ClaimRequest["types"][number];
+
 type StartedRow = readonly [job: ClaimedRow, rank: number, isKeyed: boolean, keyToPass: string | null];
 
 interface Started {
@@ -35,7 +37,8 @@ const handedOutLimit = 20_000;
 
 export class Claiming {
   readonly #database: Database;
-  readonly #cursors = new Map<string, Cursor>();
+  /** By type and the highest version that is claimed: a worker that leaves newer jobs alone must not lead others past them. */
+  readonly #cursors = new Map<string, Map<number, Cursor>>();
   /** By type: no job is due before this instant, as far as this process knows. */
   readonly #nextDue = new Map<string, number>();
   /** The server's time minus this process's steady clock. */
@@ -86,7 +89,7 @@ export class Claiming {
     readonly due: ReadonlyMap<string, number>;
   }): void {
     for (const { type, priority, rank } of landings) {
-      this.#cursors.get(type)?.land(-priority, Math.floor(rank * 1_000));
+      this.#land(type, -priority, Math.floor(rank * 1_000));
     }
     for (const [type, at] of due) this.#nextDue.set(type, Math.min(at, this.#nextDue.get(type) ?? -Infinity));
   }
@@ -101,8 +104,8 @@ export class Claiming {
   // ── the statement ─────────────────────────────────────────────────────────
 
   async #start({ workerId, limit, types }: ClaimRequest): Promise<Started> {
-    const spans = types.flatMap(({ type }, index) =>
-      this.#cursor(type)
+    const spans = types.flatMap((wanted, index) =>
+      this.#cursor(wanted)
         .spans()
         .map((span) => ({ ...span, type: index + 1 })),
     );
@@ -130,13 +133,14 @@ export class Claiming {
 
   #note({ now, rows, due }: Started, types: ClaimRequest["types"]): void {
     this.#offset = now - performance.now();
+    const cursors = new Map(types.map((wanted) => [wanted.type, this.#cursor(wanted)]));
     for (const { type } of types) this.#nextDue.set(type, due[type] ?? Infinity);
     for (let at = 0; at < rows.length;) {
       const [job, rank] = rows[at]!;
       const { type, priority } = toClaimed(job);
       let end = at + 1;
       while (end < rows.length && rows[end]![0][2] === type && rows[end]![0][4] === priority) end += 1;
-      this.#cursor(type).claimed(-priority, rank, end - at);
+      cursors.get(type)!.claimed(-priority, rank, end - at);
       at = end;
     }
     for (const [job, , isKeyed] of rows) if (!isKeyed) this.#unkeyed.add(job[0]);
@@ -146,10 +150,16 @@ export class Claiming {
     }
   }
 
-  #cursor(type: string): Cursor {
-    let cursor = this.#cursors.get(type);
-    if (cursor === undefined) this.#cursors.set(type, (cursor = new Cursor()));
+  #cursor({ type, maxVersion }: Pick<Wanted, "type" | "maxVersion">): Cursor {
+    let cursors = this.#cursors.get(type);
+    if (cursors === undefined) this.#cursors.set(type, (cursors = new Map<number, Cursor>()));
+    let cursor = cursors.get(maxVersion);
+    if (cursor === undefined) cursors.set(maxVersion, (cursor = new Cursor()));
     return cursor;
+  }
+
+  #land(type: string, urgency: number, rank: number): void {
+    for (const cursor of this.#cursors.get(type)?.values() ?? []) cursor.land(urgency, rank);
   }
 
   // ── jobs whose time has come ──────────────────────────────────────────────
@@ -169,7 +179,7 @@ export class Claiming {
     const rows = await this.#database.rows<{ type: string; priority: number; rank: number | string }>(promoteDue, [
       types.map(({ type }) => type),
     ]);
-    for (const { type, priority, rank } of rows) this.#cursor(type).land(-priority, Number(rank));
+    for (const { type, priority, rank } of rows) this.#land(type, -priority, Number(rank));
     return rows.length > 0;
   }
 
@@ -179,20 +189,17 @@ export class Claiming {
   async #lookIfDue({ limit, types }: ClaimRequest, claimed: number): Promise<boolean> {
     if (limit === 0 || types.length === 0) return false;
     if (this.#looking === null && performance.now() >= this.#nextLookAt) {
-      this.#looking = this.#look(
-        types.map(({ type }) => type),
-        claimed === 0,
-      ).finally(() => (this.#looking = null));
+      this.#looking = this.#look(types, claimed === 0).finally(() => (this.#looking = null));
       this.#looking.catch(() => undefined);
     }
     return claimed === 0 && this.#looking !== null ? this.#looking : false;
   }
 
-  async #look(types: readonly string[], isIdle: boolean): Promise<boolean> {
-    const places = types.flatMap((type) =>
-      this.#cursor(type)
+  async #look(types: readonly Wanted[], isIdle: boolean): Promise<boolean> {
+    const places = types.flatMap((wanted) =>
+      this.#cursor(wanted)
         .places()
-        .map((place) => ({ type, ...place })),
+        .map((place) => ({ type: wanted.type, maxVersion: wanted.maxVersion, ...place })),
     );
     const startedAt = performance.now();
     const found =
@@ -202,11 +209,12 @@ export class Claiming {
             places.map(({ type }) => type),
             places.map(({ urgency }) => urgency),
             places.map(({ rank }) => rank),
+            places.map(({ maxVersion }) => maxVersion),
           ]);
     const tookMs = performance.now() - startedAt;
     this.#nextLookAt = performance.now() + Math.max(lookEveryMs, tookMs * lookShare);
-    for (const { type, urgency, rank } of found) this.#cursor(type).land(urgency, Number(rank));
-    if (isIdle && found.length === 0 && tookMs < cheapLookMs) for (const type of types) this.#cursor(type).clear();
+    for (const { type, urgency, rank } of found) this.#land(type, urgency, Number(rank));
+    if (isIdle && found.length === 0 && tookMs < cheapLookMs) for (const wanted of types) this.#cursor(wanted).clear();
     return found.length > 0;
   }
 }
@@ -263,7 +271,7 @@ const promoteDue = `
 // jobs_ready, from the head to the first job that is really there.
 const lookBefore = `
   select place.type, place.urgency, first.rank
-  from unnest($1::text[], $2::int[], $3::bigint[]) as place (type, urgency, rank)
+  from unnest($1::text[], $2::int[], $3::bigint[], $4::int[]) as place (type, urgency, rank, max_version)
   cross join lateral (
     select job.rank
     from sluice.jobs as job
@@ -271,6 +279,7 @@ const lookBefore = `
       and job.type = place.type
       and -job.priority = place.urgency
       and job.rank < place.rank
+      and job.version <= place.max_version
     order by job.rank
     limit 1
   ) as first`;

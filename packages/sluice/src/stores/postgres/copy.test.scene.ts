@@ -14,7 +14,7 @@ import { sqlite } from "../sqlite/index.js";
 import type { SqliteStore } from "../sqlite/index.js";
 import { postgres } from "./index.js";
 import type { PostgresStore } from "./index.js";
-import { dropSchema, newSchema } from "./suite.test.target.js";
+import { giveBack, takeSchema } from "./suite.test.target.js";
 
 export interface CopyScene {
   readonly clock: ManualClock;
@@ -35,7 +35,7 @@ const inMemory = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 export async function aCopyScene(clock = new ManualClock()): Promise<CopyScene> {
   const folder = mkdtempSync(join(inMemory, "sluice-copy-"));
   const from = (await sqlite({ path: join(folder, "jobs.db"), clock })) as SqliteStore & Store<unknown>;
-  const schema = newSchema();
+  const schema = takeSchema();
   const to = (await postgres({ url: testPostgresUrl(), schema, clock })) as PostgresStore & Store<unknown>;
   return {
     clock,
@@ -47,7 +47,7 @@ export async function aCopyScene(clock = new ManualClock()): Promise<CopyScene> 
     async dispose() {
       await from.close();
       await to.close();
-      await dropSchema(schema);
+      await giveBack(schema);
       rmSync(folder, { recursive: true });
     },
   };

@@ -7,7 +7,7 @@ import { randomInt } from "node:crypto";
 import pg from "pg";
 import { JobsError } from "../../errors.js";
 import type { Dialect, Executor, Sql } from "./sql.js";
-import { describeUrl, isOfNoUse, toStoreError } from "./trouble.js";
+import { describeUrl, isOfNoUse, parseUrl, toStoreError } from "./trouble.js";
 
 /**
  * - `main`: enqueue, claim, reads.
@@ -80,6 +80,14 @@ export class Database {
     );
   }
 
+  /**
+   * From here on the server, too, gives the transaction up when it hears nothing: before what locks jobs in a transaction of the
+   * application's, which may be silent for as long as it likes until then.
+   */
+  async limitSilence(tx: Executor): Promise<void> {
+    await tx.query("select set_config('idle_in_transaction_session_timeout', $1, true)", [String(this.#limitMs)]);
+  }
+
   /** A transaction of the application's, run once: what it does besides writing here is not ours to repeat. */
   async transactOnce<T>(run: (client: Executor) => Promise<T>): Promise<T> {
     try {
@@ -124,6 +132,19 @@ export class Database {
 
   // ── one use of a connection ───────────────────────────────────────────────
 
+  /** A little sooner than ours, so that what the server says arrives. */
+  get #limitMs(): number {
+    return Math.ceil(this.#options.timeoutMs * 0.9);
+  }
+
+  /**
+   * What we give up, the server must give up as well. Otherwise it waits for a lock with nobody to tell, one session more with each
+   * time that we try again; and where the network died without a word, the transaction keeps its locks until TCP gives up: for hours.
+   */
+  get #limits(): string {
+    return `set local lock_timeout = ${this.#limitMs}; set local idle_in_transaction_session_timeout = ${this.#limitMs}`;
+  }
+
   /** Runs it again while the server, or `TryAgain`, asks for it. */
   async #untilPlaced<T>(run: (tries: number) => Promise<T>, isWorthAnotherTry = isUnplaced): Promise<T> {
     for (let tries = 1; ; tries++) {
@@ -141,7 +162,7 @@ export class Database {
   async #transact<T>(lane: Lane, run: (session: Session) => Promise<T>): Promise<T> {
     return this.#use(lane, async (session) => {
       try {
-        await session.query("begin isolation level read committed");
+        await session.query(lane === "application" ? begin : `${begin}; ${this.#limits}`);
         const value = await run(session);
         await session.query("commit");
         return value;
@@ -202,6 +223,7 @@ export class Database {
   }
 }
 
+const begin = "begin isolation level read committed";
 const standInLine = "select pg_advisory_xact_lock(7562597, hashtext($1))";
 
 /** Errors that came from the driver, and not from what an application does in its transaction. */
@@ -340,7 +362,7 @@ export function checkUrl(option: "url" | "listenUrl", url: string): void {
 
 function isAddress(url: string): boolean {
   try {
-    const { username, pathname, search, hash, searchParams } = new URL(url);
+    const { username, pathname, search, hash, searchParams } = parseUrl(url);
     const port = searchParams.get("port");
     return (
       /^postgres(ql)?:\/\//i.test(url) &&

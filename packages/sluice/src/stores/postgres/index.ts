@@ -103,10 +103,10 @@ function open(options: PostgresOptions): Database {
   checkUrl("url", url);
   if (listenUrl !== null) checkUrl("listenUrl", listenUrl);
   // It is a part of statements, of function bodies and of the channel's name, which has 63 bytes.
-  if (!/^[a-z_][a-z0-9_-]{0,39}$/i.test(schema)) {
+  if (!/^(?!pg_)[a-z_][a-z0-9_-]{0,39}$/i.test(schema)) {
     throw new JobsError(
       "INVALID_OPTIONS",
-      `schema is ${JSON.stringify(schema)}. Give 1 to 40 letters, digits, "_" or "-", a letter or "_" first.`,
+      `schema is ${JSON.stringify(schema)}. Give 1 to 40 letters, digits, "_" or "-", a letter or "_" first, and not "pg_".`,
       { option: "schema", value: schema },
     );
   }

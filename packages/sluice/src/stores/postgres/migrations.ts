@@ -213,7 +213,7 @@ const migrations: readonly string[] = [
 
   -- Partitions for a day (UTC), if they are not there. As the owner: the role that runs jobs needs no right to make tables.
   -- A table whose part for other ids has rows of that day already goes without.
-  create function sluice.add_day(day date) returns void language plpgsql security definer set search_path = pg_catalog as $$
+  create function sluice.add_day(day date) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
   declare
     suffix text := to_char(day, 'YYYYMMDD');
     first_ms bigint := extract(epoch from day::timestamp)::bigint * 1000;
@@ -242,7 +242,7 @@ const migrations: readonly string[] = [
   -- Drops a day if all that is in its history ended before that instant, with the blobs and, if none of its jobs is still
   -- living, all else that belongs to it. Answers how many jobs are gone; null when the day must stay.
   create function sluice.drop_day(day date, ended_before bigint, now_ms bigint)
-  returns bigint language plpgsql security definer set search_path = pg_catalog as $$
+  returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
   declare
     suffix text := to_char(day, 'YYYYMMDD');
     first_ms bigint := extract(epoch from day::timestamp)::bigint * 1000;
@@ -289,6 +289,8 @@ const migrations: readonly string[] = [
     end if;
     return jobs;
   end $$;
+  -- They do with the owner's rights what they do: for whom it is granted to, see docs/postgres.md.
+  revoke all on function sluice.add_day(date), sluice.drop_day(date, bigint, bigint) from public;
 
   create table sluice.audit (
     seq bigint generated always as identity primary key,

@@ -3,6 +3,7 @@
  * failures are run again and nobody hears of them, and each key has one holder (reliability: I3, I5, I7; fault 17).
  */
 import { randomInt } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -92,7 +93,7 @@ test(
     const tooMany: unknown[] = [];
     const watch = setInterval(() => void bed.ask(holdersOfOneKey, url).then((rows) => tooMany.push(...rows)), 50);
 
-    await storm.rage(15).finally(() => clearInterval(watch));
+    await storm.rage(4_000).finally(() => clearInterval(watch));
     await storm.abate();
 
     const [left] = await bed.ask(
@@ -106,7 +107,7 @@ test(
     expect(tooMany).toEqual([]);
     expect(left).toEqual({ jobs: 0, keys: 0 });
     expect(await countsOf(stores[0]!)).toEqual(Object.fromEntries(ended.map(({ state, n }) => [state, n])));
-    expect(storm.created).toBeGreaterThan(10);
+    expect(storm.created).toBeGreaterThan(5);
     expect(ended.reduce((sum, { n }) => sum + n, 0)).toBe(storm.created);
   },
 );
@@ -129,12 +130,13 @@ class Storm {
     this.#stores = stores;
   }
 
-  async rage(rounds: number): Promise<void> {
+  async rage(ms: number): Promise<void> {
     await this.#stores[0]!.heartbeat(aBeat());
-    const others = this.#stores.flatMap((store) => [this.#run(store), this.#command(store)]);
-    await Promise.all(this.#stores.map((store) => this.#enqueue(store, rounds)));
+    const all = this.#stores.flatMap((store) => [this.#enqueue(store), this.#run(store), this.#command(store)]);
+    // As long as all is well.
+    await Promise.race([sleep(ms), Promise.all(all)]);
     this.#isOver = true;
-    await Promise.all(others);
+    await Promise.all(all);
   }
 
   /** Runs what is left. */
@@ -150,8 +152,8 @@ class Storm {
     });
   }
 
-  async #enqueue(store: PostgresStore, rounds: number): Promise<void> {
-    for (let round = 0; round < rounds; round++) {
+  async #enqueue(store: PostgresStore): Promise<void> {
+    for (let round = 0; !this.#isOver; round++) {
       const jobs = shuffled(["a", "b", "c", "d", "e", "f"]).map((name) =>
         aNewJob({
           payload: JSON.stringify({ round }),
@@ -262,6 +264,54 @@ describe("of two who want one key", () => {
     expect((await again).map(({ outcome }) => outcome)).toEqual(["created", "created"]);
     expect(await countsOf(store!)).toEqual({ completed: 1, pending: 1 });
     expect((await store!.claim(aClaim({ limit: 10 }))).jobs.map(({ id }) => id)).toEqual([first.id]);
+  });
+});
+
+describe("a row that somebody keeps locked", () => {
+  const work = defineJob({ type: "example", payload: z.object({ n: z.number() }) });
+
+  /** As an operator with a transaction open at lunch. */
+  async function lock(id: string, url: string): Promise<pg.Client> {
+    const client = new pg.Client(url);
+    await client.connect();
+    bed.atEnd(() => client.end());
+    await client.query("begin");
+    await client.query("select 1 from sluice.jobs where id = $1 for update", [id]);
+    return client;
+  }
+
+  test("does not keep the other jobs of a lost worker from being run elsewhere", async () => {
+    const url = await bed.database();
+    const [store] = await openStores(1, url);
+    const queue = bed.queue({ store: store! });
+    const { job: locked } = await queue.enqueue(work, { n: 1 });
+    const { job: free } = await queue.enqueue(work, { n: 2 });
+    await store!.heartbeat(aBeat({ workerId: "dead", leaseMs: 1 }));
+    await store!.claim(aClaim({ workerId: "dead", limit: 2 }));
+    const holder = await lock(locked.id, url);
+
+    await bed.worker({ store: store!, processors: [handle(work, () => undefined)] });
+
+    expect((await queue.waitFor(free, { timeoutMs: 10_000 })).state).toBe("completed");
+    expect((await queue.get(locked.id))?.state).toBe("processing");
+    await holder.query("rollback");
+    expect((await queue.waitFor(locked)).state).toBe("completed");
+  });
+
+  test("makes a settlement give up in time, also on the server", async () => {
+    const url = await bed.database();
+    const store = await bed.store({ url, timeoutMs: 500 });
+    await store.heartbeat(aBeat());
+    await store.enqueue([aNewJob({ unique: aUniqueClaim() })]);
+    const { jobs } = await store.claim(aClaim());
+    const holder = await lock(jobs[0]!.id, url);
+
+    const refused = await store.settle(jobs.map((job) => completeOf(job))).catch((error: unknown) => error);
+
+    expect(refused).toMatchObject({ code: "STORE_UNAVAILABLE", details: { reason: "55P03" } });
+    expect(await bed.ask("select 1 from pg_locks where not granted", url)).toEqual([]);
+    await holder.query("rollback");
+    expect(await store.settle(jobs.map((job) => completeOf(job)))).toEqual(["applied"]);
   });
 });
 

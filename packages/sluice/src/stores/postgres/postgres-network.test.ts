@@ -182,6 +182,41 @@ describe("when nothing passes", () => {
     await load.expectEachOnce(witness);
   });
 
+  test.each([
+    ["a handler's transaction", defineJob({ type: "example", payload: work.payload, retry: work.retry })],
+    [
+      "a settlement",
+      defineJob({
+        type: "example",
+        payload: work.payload,
+        retry: work.retry,
+        unique: { by: ({ n }) => String(n), while: "active" },
+      }),
+    ],
+  ])("%s whose network dies before the commit lets go of its job", async (what, type) => {
+    const url = await bed.database();
+    const proxy = await startReadingProxy(url);
+    bed.atEnd(() => proxy.stop());
+    const through = changed(url, (to) => (to.port = String(proxy.port)));
+    const store = await bed.store({ url: through, listenUrl: null, timeoutMs: 1_000 });
+    const witness = await bed.store({ url, listenUrl: null });
+    await witness.query("create table ledger (n integer not null)");
+    const { job } = await bed.queue({ store: witness }).enqueue(type, { n: 1 });
+    const isTransaction = what !== "a settlement";
+    const write = async (tx: PostgresTx) => void (await tx.query("insert into ledger values (1)"));
+    const silent = proxy.goSilent(commit);
+
+    await bed.worker({
+      store,
+      processors: [handle(type, async (_job, ctx) => (isTransaction ? ctx.transaction(write) : undefined))],
+    });
+
+    await silent;
+    await drained(witness);
+    expect((await witness.get([job.id]))[0]?.state).toBe("completed");
+    expect((await witness.query("select n from ledger")).rows).toEqual(isTransaction ? [{ n: 1 }] : []);
+  });
+
   test("a store closes, though nobody answers its goodbyes", async () => {
     const proxy = await startFlakyProxy({ targetPort: bed.server.port });
     bed.atEnd(() => proxy.stop());

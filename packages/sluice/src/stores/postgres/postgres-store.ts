@@ -157,6 +157,7 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
   ): Promise<TransactResult<Awaited<T>>> {
     return this.#transactOnce(async (tx, effects) => {
       const value = await work(tx);
+      await this.#database.limitSilence(tx);
       return this.#writeFenced(this.#database.dialect.on(tx), outcome(value), value, effects);
     });
   }

@@ -6,12 +6,17 @@ import { JobsError } from "../../errors.js";
 /** The address without its secrets. */
 export function describeUrl(url: string): string {
   try {
-    const { username, hostname, port, pathname, searchParams } = new URL(url);
+    const { username, hostname, port, pathname, searchParams } = parseUrl(url);
     const host = searchParams.get("host") ?? hostname;
     return `${decodeURIComponent(username) || "(default user)"}@${host || "localhost"}:${searchParams.get("port") ?? (port || 5432)}${pathname}`;
   } catch {
     return "the database";
   }
+}
+
+/** Also of a Unix socket, `postgres://user@/database?host=/folder`: the driver takes what the standard calls no URL. */
+export function parseUrl(url: string): URL {
+  return new URL(url.replace("@/", "@localhost/"));
 }
 
 /** As the server, the system or the driver gives it: none of them has all of these. */

@@ -109,6 +109,7 @@ const selectHeldBy = `
     and job.state = 'processing'`;
 
 // Full scan of workers: a row per process. Then jobs_held. What this statement declares lost it does not see as such: hence both.
+// A job that somebody has locked is left for the next look: it would keep all others waiting, and may be about to end.
 const loseExpired = `
   with expired as (
     update sluice.workers
@@ -137,6 +138,7 @@ const loseExpired = `
         where held.state = 'processing'
         order by held.started_at, held.id
         limit $1
+        for no key update of held skip locked
       ) as job
     ) as jobs`;
 

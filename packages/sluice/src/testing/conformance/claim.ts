@@ -210,6 +210,16 @@ function limits(test: TestCase): void {
     assert.deepEqual(await scene.claimIds(), []);
   });
 
+  test("whoever leaves newer versions alone does not lead others past them", async (scene) => {
+    const newer = await scene.enqueue({ version: 2 });
+    const older = [await scene.enqueue(), await scene.enqueue()];
+
+    const claimed = await scene.claimIds({ types: [{ type: "example", maxVersion: 1 }], limit: 1 });
+
+    assert.deepEqual(claimed, [older[0]]);
+    assert.deepEqual(await scene.claimIds({ types: [{ type: "example", maxVersion: 2 }], limit: 2 }), [newer, older[1]]);
+  });
+
   test("a newer version is left for a newer worker and blocks nobody", async (scene) => {
     const newer = await scene.enqueue({ version: 3, priority: 10 });
     const known = await scene.enqueue({ version: 2 });

@@ -139,7 +139,8 @@ export function stoppingCases(test: LifeCase): void {
     const ended = await stage.ended(job);
 
     assert.equal(ended.state, "cancelled");
-    assert.ok(stage.clock.now() - before <= 2_000, "it came with a heartbeat at the earliest");
+    // Sooner than with the next heartbeat, which has a third of the lease to come.
+    assert.ok(stage.clock.now() - before < 15_000, "it came with a heartbeat at the earliest");
   });
 
   test("a job cancelled while it runs keeps the reason it was cancelled for", async (stage) => {
