@@ -11,6 +11,8 @@ export interface Bed {
   /** `address`: for other processes, see `openAt`. */
   with<T>(run: (store: Store<unknown>, address: string) => Promise<T>): Promise<T>;
   ceiling(folder: string, ...mode: string[]): readonly string[];
+  /** The end-to-end scenario without a job engine: its limit. */
+  rawEndToEnd?(load: { perSecond: number; seconds: number }): Promise<object>;
   /** Puts so many completed jobs into history, without running them. */
   fillHistory?(store: Store<unknown>, jobs: number): Promise<void>;
   /** Lets the engine finish what filling a store has left it to do in the background. */

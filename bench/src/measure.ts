@@ -41,6 +41,21 @@ export async function measureCallers(
   };
 }
 
+/** Of two processes at a steady rate: until then their code is being compiled, and what comes in waits. */
+export const warmUpSeconds = 2;
+
+/** Calls `run` so many times at a steady rate, whether earlier calls have been answered or not; waits for all answers. */
+export async function atRate(perSecond: number, total: number, run: () => Promise<unknown>): Promise<void> {
+  const startedAt = performance.now();
+  const sent: Promise<unknown>[] = [];
+  while (sent.length < total) {
+    const due = Math.min(total, Math.floor(((performance.now() - startedAt) / 1_000) * perSecond));
+    while (sent.length < due) sent.push(run());
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await Promise.all(sent);
+}
+
 export function quantiles(values: readonly number[]): {
   readonly p50: number;
   readonly p95: number;

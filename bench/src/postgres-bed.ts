@@ -7,6 +7,7 @@ import { postgres } from "sluice/postgres";
 import type { PostgresStore } from "sluice/postgres";
 import { runCeiling } from "./bed.js";
 import type { Bed } from "./bed.js";
+import { rawEndToEnd } from "./raw-postgres.js";
 
 export async function postgresBed(givenUrl: string | undefined): Promise<Bed> {
   const server = givenUrl === undefined ? await startServer() : null;
@@ -32,6 +33,7 @@ export async function postgresBed(givenUrl: string | undefined): Promise<Bed> {
       }
     },
     ceiling: (folder, ...mode) => runCeiling(folder, "postgres.mjs", [url, ...mode]),
+    rawEndToEnd: (load) => rawEndToEnd(url, load),
     async fillHistory(store, jobs) {
       const schema = schemas.get(store)!;
       await admin.query(

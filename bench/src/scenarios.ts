@@ -6,7 +6,15 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { defineJob, Events, handle, Queue, Worker, type Store } from "sluice";
 import { z } from "zod";
-import { measureCallers, measureLoop, preciseNow, quantiles, type Latencies } from "./measure.js";
+import {
+  atRate,
+  measureCallers,
+  measureLoop,
+  preciseNow,
+  quantiles,
+  type Latencies,
+  warmUpSeconds,
+} from "./measure.js";
 
 const payload = { entityId: "e1", text: "x".repeat(150) };
 
@@ -45,26 +53,15 @@ export async function enqueueWhileDraining(
   return { ...latencies, drained: drainedPerSecond };
 }
 
-/** Jobs per second from the first claim until the last settlement is durable. */
+/** Jobs per second while a worker drains; the first jobs warm up the process and the server, and do not count. */
 export async function drain(
   store: Store<unknown>,
   { total, concurrency }: { total: number; concurrency: number },
 ): Promise<{ perSecond: number; loopP95: number; rssMb: number }> {
-  await fill(store, total);
-  const events = new Events();
-  let completed = 0;
-  const { seconds, loopP95 } = await measureLoop(async () => {
-    const worker = new Worker({ store, events, concurrency, processors: [handle(work, () => undefined)] });
-    const done = new Promise<void>((resolve) => {
-      events.on("job.completed", () => {
-        if (++completed === total) resolve();
-      });
-    });
-    await worker.start();
-    await done;
-    return worker.stop();
-  });
-  return { perSecond: Math.round(total / seconds), loopP95, rssMb: Math.round(process.memoryUsage().rss / 1e6) };
+  await fill(store, total + warmUpJobs);
+  const { value: marks, loopP95 } = await measureLoop(() => drainMarked(store, { total, concurrency, marks: 1 }));
+  const perSecond = Math.round((total * 1_000) / (marks[1]! - marks[0]!));
+  return { perSecond, loopP95, rssMb: Math.round(process.memoryUsage().rss / 1e6) };
 }
 
 /** The rate over the first `total` of `depth` pending jobs, and that of the last tenth as a part of the first. */
@@ -72,30 +69,39 @@ export async function drainAt(
   store: Store<unknown>,
   { depth, total, whenFilled }: { depth: number; total: number; whenFilled?: (() => Promise<void>) | undefined },
 ): Promise<{ perSecond: number; tenths: readonly number[]; lastToFirst: number }> {
-  const marks: number[] = [];
-  // The first jobs warm up the process and the server, and do not count.
-  const warmUpJobs = 3_000;
   await fill(store, Math.max(depth, total) + warmUpJobs);
   await whenFilled?.();
-  let completed = 0;
-  const events = new Events();
-  const worker = new Worker({ store, events, concurrency: 100, processors: [handle(work, () => undefined)] });
-  const done = new Promise<void>((resolve) => {
-    events.on("job.completed", () => {
-      completed += 1;
-      if ((completed - warmUpJobs) % (total / 10) === 0 && completed >= warmUpJobs) marks.push(performance.now());
-      if (completed === total + warmUpJobs) resolve();
-    });
-  });
-  await worker.start();
-  await done;
-  await worker.stop();
+  const marks = await drainMarked(store, { total, concurrency: 100, marks: 10 });
   const tenths = marks.slice(1).map((mark, index) => Math.round(((total / 10) * 1_000) / (mark - marks[index]!)));
   return {
     perSecond: Math.round((total * 1_000) / (marks.at(-1)! - marks[0]!)),
     tenths,
     lastToFirst: tenths.at(-1)! / tenths[0]!,
   };
+}
+
+const warmUpJobs = 3_000;
+
+/** When the warm-up was over, and each of so many equal parts of the total. */
+async function drainMarked(
+  store: Store<unknown>,
+  { total, concurrency, marks }: { total: number; concurrency: number; marks: number },
+): Promise<readonly number[]> {
+  const seen: number[] = [];
+  let completed = 0;
+  const events = new Events();
+  const worker = new Worker({ store, events, concurrency, processors: [handle(work, () => undefined)] });
+  const done = new Promise<void>((resolve) => {
+    events.on("job.completed", () => {
+      completed += 1;
+      if (completed >= warmUpJobs && (completed - warmUpJobs) % (total / marks) === 0) seen.push(performance.now());
+      if (completed === total + warmUpJobs) resolve();
+    });
+  });
+  await worker.start();
+  await done;
+  await worker.stop();
+  return seen;
 }
 
 /** From the call of enqueue here to the handler in another process, at a steady rate. */
@@ -107,22 +113,15 @@ export async function endToEnd(
   await once(child, "message");
   const queue = new Queue({ store });
   const text = "x".repeat(150);
-  const total = perSecond * seconds;
-  const startedAt = performance.now();
-  const sent: Promise<unknown>[] = [];
-  while (sent.length < total) {
-    const due = Math.min(total, Math.floor(((performance.now() - startedAt) / 1_000) * perSecond));
-    while (sent.length < due) sent.push(queue.enqueue(timed, { sentAt: preciseNow(), text }));
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-  await Promise.all(sent);
+  await atRate(perSecond, perSecond * (seconds + warmUpSeconds), () =>
+    queue.enqueue(timed, { sentAt: preciseNow(), text }),
+  );
   await new Promise((resolve) => setTimeout(resolve, 500));
   const answer = once(child, "message");
   child.send("stop");
   const [latencies] = (await answer) as [number[]];
   await once(child, "exit");
-  // The first tenth warms both processes up.
-  return { ...quantiles(latencies.slice(latencies.length / 10)), jobs: latencies.length };
+  return { ...quantiles(latencies.slice(perSecond * warmUpSeconds)), jobs: perSecond * seconds };
 }
 
 async function fill(store: Store<unknown>, jobs: number): Promise<void> {

@@ -57,6 +57,8 @@ export class Batcher<Item, Result> {
       const batch = this.#waiting.length <= this.#maxItems ? this.#waiting : this.#waiting.slice(0, this.#maxItems);
       this.#waiting = batch === this.#waiting ? [] : this.#waiting.slice(this.#maxItems);
       await this.#flush(batch);
+      // Who was answered and asks for the next at once joins the next flush, and not the one after that.
+      await immediate();
     }
     this.#isPumping = false;
     for (const tell of this.#idleListeners.splice(0)) tell();
@@ -78,6 +80,10 @@ export class Batcher<Item, Result> {
       await this.#flush(batch.slice(half));
     }
   }
+}
+
+function immediate(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Tries again while the error is retryable and time is left; then rejects with it. */

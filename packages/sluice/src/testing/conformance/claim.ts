@@ -217,7 +217,10 @@ function limits(test: TestCase): void {
     const claimed = await scene.claimIds({ types: [{ type: "example", maxVersion: 1 }], limit: 1 });
 
     assert.deepEqual(claimed, [older[0]]);
-    assert.deepEqual(await scene.claimIds({ types: [{ type: "example", maxVersion: 2 }], limit: 2 }), [newer, older[1]]);
+    assert.deepEqual(await scene.claimIds({ types: [{ type: "example", maxVersion: 2 }], limit: 2 }), [
+      newer,
+      older[1],
+    ]);
   });
 
   test("a newer version is left for a newer worker and blocks nobody", async (scene) => {
