@@ -94,7 +94,7 @@ export class Queue<Tx = never> {
    *
    * With `tx`, the job becomes part of the caller's transaction and exists when and if that commits. On a store with
    * synchronous transactions (SQLite) everything happens before the call returns, and an error is thrown, not rejected: it
-   * rolls the caller's transaction back like any other.
+   * rolls the caller's transaction back like any other. A payload schema that is asynchronous cannot be used there.
    * @throws {JobsError} INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_OPTIONS, STORE_UNAVAILABLE
    */
   enqueue<Input, Payload, Result>(
@@ -147,26 +147,31 @@ export class Queue<Tx = never> {
     return results.map((result, index) => this.#answer(jobs[index]!, result));
   }
 
+  /** No event: whether the caller's transaction commits is not ours to see. */
   #enqueueWithin<Input, Payload, Result>(
     tx: Tx,
     definition: JobDefinition<Input, Payload, Result>,
     items: readonly { payload: Input; options: EnqueueOptions }[],
   ): Promise<Enqueued<Input, Result>[]> {
-    const jobs = items.map(({ payload, options }) => {
-      const job = toNewJob(definition, payload, options, this.#newId());
-      if (job instanceof Promise) {
-        throw new JobsError(
-          "INVALID_OPTIONS",
-          `The payload schema of ${definition.type} is asynchronous; inside a transaction it must be synchronous.`,
-          { type: definition.type },
-        );
-      }
-      return job;
-    });
-    // No event: whether the caller's transaction commits is not ours to see.
-    return this.#store
-      .enqueue(jobs, tx)
-      .then((results) => results.map((result, index) => toEnqueued(jobs[index]!, result)));
+    const make = () => items.map(({ payload, options }) => toNewJob(definition, payload, options, this.#newId()));
+    const add = async (jobs: readonly NewJob[]) => {
+      const results = await this.#store.enqueue(jobs, tx);
+      return results.map((result, index) => toEnqueued<Input, Result>(jobs[index]!, result));
+    };
+    if (this.#store.capabilities.transactions === "synchronous") {
+      const jobs = make();
+      if (areMade(jobs)) return add(jobs);
+      throw new JobsError(
+        "INVALID_OPTIONS",
+        `The payload schema of ${definition.type} is asynchronous; inside a transaction of ${this.#store.name} it must be synchronous.`,
+        { type: definition.type },
+      );
+    }
+    return (async () => {
+      const jobs = make();
+      // What can be sent at once is: the caller may not wait for the answer before the next statement.
+      return add(areMade(jobs) ? jobs : await Promise.all(jobs));
+    })();
   }
 
   #answer<Payload, Result>(job: NewJob, result: EnqueueResult): Enqueued<Payload, Result> {
@@ -314,6 +319,10 @@ function toFilter({ createdAfter, createdBefore, ...rest }: JobQuery): JobFilter
     ...(createdAfter && { createdAfter: createdAfter.getTime() }),
     ...(createdBefore && { createdBefore: createdBefore.getTime() }),
   };
+}
+
+function areMade(jobs: readonly (NewJob | Promise<NewJob>)[]): jobs is readonly NewJob[] {
+  return !jobs.some((job) => job instanceof Promise);
 }
 
 function toEnqueued<Payload, Result>(job: NewJob, result: EnqueueResult): Enqueued<Payload, Result> {

@@ -188,11 +188,7 @@ export class Database {
   /** What the application has thrown in its own transaction is its own, whatever it looks like. */
   #named(error: unknown): unknown {
     if (error instanceof TryAgain) {
-      return new JobsError(
-        "STORE_UNAVAILABLE",
-        `${this.place} is too busy: others were quicker ${maxTries} times. It is safe to try again.`,
-        { place: this.place },
-      );
+      return tooBusy(this.place);
     }
     return error instanceof Error && ofTheDriver.has(error) ? toStoreError(error, this.place) : error;
   }
@@ -221,6 +217,12 @@ export class Database {
     });
     return pool;
   }
+}
+
+/** Others were quicker, again and again. */
+export function tooBusy(place: string): JobsError {
+  const text = `${place} is too busy: others were quicker ${maxTries} times. It is safe to try again.`;
+  return new JobsError("STORE_UNAVAILABLE", text, { place });
 }
 
 const begin = "begin isolation level read committed";

@@ -26,7 +26,7 @@ import type {
 } from "../../store.js";
 import { PostgresBlobs } from "./blobs.js";
 import { Claiming } from "./claim.js";
-import { maxTries, TryAgain } from "./database.js";
+import { maxTries, tooBusy, TryAgain } from "./database.js";
 import type { Database, Lane } from "./database.js";
 import { Desk } from "./desk.js";
 import { Effects } from "./effects.js";
@@ -107,7 +107,7 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     const sql = this.#database.dialect.on(tx);
     const effects = this.#uncommitted.get(tx) ?? new Effects();
     const turn = (this.#turns.get(tx) ?? Promise.resolve()).then(() =>
-      whileOvertaken(() => enqueue(sql, jobs, effects)),
+      whileOvertaken(this.#database, () => enqueue(sql, jobs, effects)),
     );
     this.#turns.set(
       tx,
@@ -206,7 +206,9 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     switch (fenced.write) {
       case "settle": {
         const { isUnkeyed } = this.#claiming;
-        const [result] = await whileOvertaken(() => settle(sql, [fenced.settlement], { effects, isUnkeyed }));
+        const [result] = await whileOvertaken(this.#database, () =>
+          settle(sql, [fenced.settlement], { effects, isUnkeyed }),
+        );
         if (result === "lease_lost") return { isKept: false, result: { result: "lease_lost" } };
         return { isKept: true, result: { result: "applied", value } };
       }
@@ -408,12 +410,13 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
  * In a transaction that is not ours to run again: somebody else took a key after we looked, and has committed by now. Nothing but
  * keys was written then, so that a second look in the same transaction puts it right.
  */
-async function whileOvertaken<T>(run: () => Promise<T>): Promise<T> {
+async function whileOvertaken<T>({ place }: Database, run: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await run();
     } catch (error) {
-      if (!(error instanceof TryAgain) || tries >= maxTries) throw error;
+      if (!(error instanceof TryAgain)) throw error;
+      if (tries >= maxTries) throw tooBusy(place);
     }
   }
 }

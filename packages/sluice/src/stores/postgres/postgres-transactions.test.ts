@@ -154,3 +154,29 @@ async function backend(): Promise<unknown> {
   const { rows } = await store.query("select pg_backend_pid() as pid");
   return (rows[0] as { pid: number }).pid;
 }
+
+test("an unfit payload rejects, and the transaction goes on", async () => {
+  const type = defineJob({ type: "example", payload: z.object({ n: z.number() }) });
+  const queue = new Queue({ store });
+
+  const { id } = await store.write(async (tx) => {
+    // Without a wait: were it thrown, it would not be caught here.
+    const refused = queue.enqueue(type, { n: "one" } as never, { tx });
+    await expect(refused).rejects.toMatchObject({ code: "INVALID_PAYLOAD" });
+    return (await queue.enqueue(type, { n: 1 }, { tx })).job;
+  });
+
+  expect((await queue.get(id))?.payload).toEqual({ n: 1 });
+});
+
+test("a payload may be checked by an asynchronous schema within a transaction", async () => {
+  const known = z.number().refine((n) => Promise.resolve(n < 10));
+  const type = defineJob({ type: "example", payload: z.object({ n: known }) });
+  const queue = new Queue({ store });
+
+  await store.write(async (tx) => {
+    await expect(queue.enqueue(type, { n: 11 }, { tx })).rejects.toMatchObject({ code: "INVALID_PAYLOAD" });
+    const added = await queue.enqueueMany(type, [{ n: 1 }, { n: 2 }], { tx });
+    expect(added.map(({ outcome }) => outcome)).toEqual(["created", "created"]);
+  });
+});
