@@ -170,7 +170,7 @@ export class Queue<Tx = never> {
     return (async () => {
       const jobs = make();
       // What can be sent at once is: the caller may not wait for the answer before the next statement.
-      return add(areMade(jobs) ? jobs : await Promise.all(jobs));
+      return add(areMade(jobs) ? jobs : await Promise.all(jobs.map((job) => Promise.resolve(job))));
     })();
   }
 
