@@ -13,14 +13,14 @@ module.exports = {
     {
       name: "vocabulary-imports-errors-only",
       severity: "error",
-      from: { path: `${core}job\\.ts$` },
+      from: { path: `${core}(job|settings)\\.ts$` },
       to: { path: core, pathNot: `${core}errors\\.ts$` },
     },
     {
       name: "port-imports-vocabulary-only",
       severity: "error",
       from: { path: `${core}(store|snapshot|transition|keys|moves)\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|errors|store|transition|keys)\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|errors|settings|store|transition|keys)\\.ts$` },
     },
     {
       name: "stores-import-port-and-vocabulary-only",
@@ -28,7 +28,7 @@ module.exports = {
       from: { path: `${core}stores/([^/]+)/`, pathNot: test },
       to: {
         path: core,
-        pathNot: [`${core}(store|snapshot|transition|moves|keys|job|errors|clock)\\.ts$`, `${core}stores/$1/`],
+        pathNot: [`${core}(store|snapshot|transition|moves|keys|job|settings|errors|clock)\\.ts$`, `${core}stores/$1/`],
       },
     },
     {

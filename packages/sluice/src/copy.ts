@@ -56,6 +56,8 @@ export interface CopyReport {
   /** Jobs that were in the target already, just as they are in the source. */
   readonly known: number;
   readonly audit: number;
+  /** Types whose settings this run has copied. */
+  readonly settings: number;
   readonly blobs: number;
   readonly blobBytes: number;
   readonly notCopied: Readonly<Record<NotCopied, Some>>;
@@ -80,7 +82,8 @@ const idsNamed = 20;
 export async function copyStore(options: CopyOptions): Promise<CopyReport> {
   const copy = new Copy(options);
   await copy.refuseWorkers();
-  // Settings of types will come first, once there are any: a paused type must be paused before its jobs arrive.
+  // A paused type must be paused before its jobs arrive.
+  await copy.settings();
   await copy.jobs();
   if (options.liveOnly !== true) await copy.audit();
   // One that started meanwhile has changed what was read already.
@@ -100,6 +103,7 @@ class Copy {
   #copied = 0;
   #known = 0;
   #audit = 0;
+  #settings = 0;
   #blobs = 0;
   #blobBytes = 0;
 
@@ -218,6 +222,16 @@ class Copy {
     }
   }
 
+  // ── settings of types ─────────────────────────────────────────────────────
+
+  async settings(): Promise<void> {
+    const { from, to } = this.#options;
+    const settings = await from.settings();
+    if (settings.length === 0) return;
+    const history = await from.settingsHistory({ limit: Number.MAX_SAFE_INTEGER });
+    this.#settings = await to.importSettings(settings, history);
+  }
+
   // ── the audit ─────────────────────────────────────────────────────────────
 
   async audit(): Promise<void> {
@@ -244,6 +258,7 @@ class Copy {
       copied: this.#copied,
       known: this.#known,
       audit: this.#audit,
+      settings: this.#settings,
       blobs: this.#blobs,
       blobBytes: this.#blobBytes,
       notCopied: {

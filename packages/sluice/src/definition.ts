@@ -7,6 +7,7 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { checkRetryPolicy, exponential, type RetryPolicy } from "./backoff.js";
 import { JobsError, type Issue } from "./errors.js";
 import type { Correlation, JobId, TraceCarrier } from "./job.js";
+import { isConcurrency, maxConcurrency } from "./settings.js";
 import type { NewJob, UniqueClaim } from "./store.js";
 
 /**
@@ -53,6 +54,11 @@ export interface DefinitionOptions<
   readonly retry?: RetryPolicy;
   /** How long one attempt may run. Default 600,000 (10 minutes). */
   readonly timeoutMs?: number;
+  /**
+   * How many jobs of this type may be processing at once, in all processes together. Default: any number. An operator may say
+   * otherwise while it runs, see `Queue.setType`.
+   */
+  readonly concurrency?: number;
   /** Higher runs first. Default 0; from -1,000 to 1,000. */
   readonly priority?: number;
   readonly batch?: BatchOptions<StandardSchemaV1.InferOutput<PayloadSchema>>;
@@ -65,6 +71,7 @@ export interface JobDefinition<Input = unknown, Payload = unknown, Result = unkn
   readonly retry: RetryPolicy;
   readonly timeoutMs: number;
   readonly priority: number;
+  readonly concurrency: number | null;
   readonly batch: BatchOptions<Payload> | null;
   readonly payload: StandardSchemaV1<Input, Payload>;
   readonly result: StandardSchemaV1<unknown, Result> | null;
@@ -97,7 +104,7 @@ export function defineJob<
     throw new JobsError("INVALID_DEFINITION", `The definition of job type "${type}" cannot work: ${why}`, { type });
   };
 
-  if (!/^[A-Za-z0-9._:-]{1,100}$/.test(type)) refuse("type takes 1 to 100 letters, digits, '.', '_', '-' or ':'.");
+  if (!isTypeName(type)) refuse("type takes 1 to 100 letters, digits, '.', '_', '-' or ':'.");
   if (!Number.isInteger(version) || version < 1) refuse(`version is ${version}; give a whole number from 1.`);
   for (let from = 1; from < version; from++) {
     const hasGap = Object.keys(upcast).some((key) => Number(key) < from) && upcast[from] === undefined;
@@ -109,6 +116,10 @@ export function defineJob<
   }
   if (!Number.isFinite(timeoutMs) || timeoutMs <= 0) refuse(`timeoutMs is ${timeoutMs}; give milliseconds above 0.`);
   checkPriority(priority, refuse);
+  const concurrency = options.concurrency ?? null;
+  if (concurrency !== null && !isConcurrency(concurrency)) {
+    refuse(`concurrency is ${concurrency}; give a whole number from 1 to ${maxConcurrency}, or leave it out.`);
+  }
   const unique = uniqueOf(options, refuse);
 
   return {
@@ -117,6 +128,7 @@ export function defineJob<
     upcast,
     timeoutMs,
     priority,
+    concurrency,
     correlation,
     unique,
     batch: options.batch ?? null,
@@ -124,6 +136,10 @@ export function defineJob<
     result: options.result ?? null,
     retry: checkRetryPolicy(options.retry ?? exponential()),
   };
+}
+
+export function isTypeName(type: string): boolean {
+  return /^[A-Za-z0-9._:-]{1,100}$/.test(type);
 }
 
 export interface EnqueueOptions {

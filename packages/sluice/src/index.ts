@@ -59,6 +59,7 @@ export {
   type JobQuery,
   type QueueOptions,
 } from "./queue.js";
+export type { Pause, SettingsAnswer, SettingsChange, SettingsPatch, SettingsRecord, TypeSettings } from "./settings.js";
 export type * from "./snapshot.js";
 export type * from "./store.js";
 export type { CountOfBoth } from "./tally.js";

@@ -5,7 +5,7 @@
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
 import { subjectOf } from "./announce.js";
-import { toNewJob, type EnqueueOptions, type JobDefinition } from "./definition.js";
+import { isTypeName, toNewJob, type EnqueueOptions, type JobDefinition } from "./definition.js";
 import { JobsError } from "./errors.js";
 import { Events } from "./events.js";
 import { idSource } from "./ids.js";
@@ -23,6 +23,7 @@ import type {
   TypeCounts,
   WorkerRecord,
 } from "./store.js";
+import { checkPatch, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
 import { Waiting } from "./waiting.js";
 
 export interface QueueOptions<Tx> {
@@ -275,6 +276,50 @@ export class Queue<Tx = never> {
   /** `discard` for every failed job that matches. */
   discardAll(query: Omit<JobQuery, "states">, by?: By): Promise<AmendSummary> {
     return this.#amendAll({ ...query, states: ["failed"] }, { action: "discard" }, by);
+  }
+
+  // ── what an operator sets about a type ────────────────────────────────────
+
+  /** The settings of every type that somebody has changed; all others are as their definitions say. */
+  settings(): Promise<readonly TypeSettings[]> {
+    return this.#store.settings();
+  }
+
+  /**
+   * Changes the settings of a type; in force at the next claim of every process. What is left out stays, null goes back to the default.
+   * @param ifVersion Of the settings that the change was made for; default: whatever they are.
+   * @throws {JobsError} SETTINGS_STALE, with the `settings` as they are now; INVALID_OPTIONS
+   */
+  async setType(
+    type: string,
+    patch: SettingsPatch,
+    { ifVersion = null, ...by }: By & { readonly ifVersion?: number | null } = {},
+  ): Promise<TypeSettings> {
+    if (!isTypeName(type)) {
+      throw new JobsError("INVALID_OPTIONS", `${JSON.stringify(type)} is no name of a type.`, { option: "type" });
+    }
+    const change = { type, patch: checkPatch(patch), ifVersion, ...byOf(by) };
+    const { outcome, settings } = await this.#store.setType(change);
+    if (outcome === "applied") return settings;
+    throw new JobsError(
+      "SETTINGS_STALE",
+      `The settings of ${type} have version ${settings.version} by now, not ${ifVersion}. Read them and decide again.`,
+      { type, settings },
+    );
+  }
+
+  /** No job of the type is claimed until then, or until it is resumed; what runs goes on. Jobs may be enqueued. */
+  pause(type: string, { until, ...by }: By & { readonly until?: Date } = {}): Promise<TypeSettings> {
+    return this.setType(type, { pause: { reason: by.reason ?? null, until: until?.getTime() ?? null } }, by);
+  }
+
+  resume(type: string, by?: By): Promise<TypeSettings> {
+    return this.setType(type, { pause: null }, by);
+  }
+
+  /** Who changed which settings, and why; newest first. `limit` default 50. */
+  settingsHistory(query: { readonly type?: string; readonly limit?: number } = {}): Promise<readonly SettingsRecord[]> {
+    return this.#store.settingsHistory({ limit: 50, ...query });
   }
 
   async #amendOne(id: JobId, what: Command, by: By = {}): Promise<AmendOutcome> {

@@ -7,6 +7,7 @@
  * before. Every import may be sent twice, and does nothing the second time.
  */
 import type { AttemptRecord, JobId, JobRecord } from "./job.js";
+import type { SettingsRecord, TypeSettings } from "./settings.js";
 import type { AuditRecord, LogLine, Step, UniqueClaim } from "./store.js";
 
 export interface JobSnapshot {
@@ -69,6 +70,8 @@ export type ImportOutcome = "imported" | "known" | "key_taken" | "unfit";
 export interface ImportingStore {
   /** All in one transaction; the answers in the same order. */
   importJobs(snapshots: readonly JobSnapshot[]): Promise<readonly ImportOutcome[]>;
+  /** The settings of types that have none here yet, with their history (newest first). Answers how many types. */
+  importSettings(settings: readonly TypeSettings[], history: readonly SettingsRecord[]): Promise<number>;
   /** Appends those that are not there. Answers how many. */
   importAudit(records: readonly AuditSnapshot[]): Promise<number>;
   /** Puts a blob under the id that it has elsewhere; `known` when it is there already. */

@@ -22,6 +22,7 @@ import type {
   Progress,
   TraceCarrier,
 } from "./job.js";
+import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "./settings.js";
 
 /** Only a type, to tell a transaction that cannot wait: nothing has such a property. */
 declare const synchronous: unique symbol;
@@ -55,6 +56,8 @@ export interface Store<Tx = never> {
   /**
    * First makes `pending` what is due, then hands over up to `limit` pending jobs: highest priority first, then longest pending;
    * per type at most its own limit, and only versions the worker knows. Each becomes `processing`, its attempt and epoch grow by one.
+   * Of a paused type nothing is handed over; of a type with a concurrency, so many that no more than that are processing, in all
+   * processes, whoever claims at the same moment.
    */
   claim(request: ClaimRequest): Promise<ClaimAnswer>;
 
@@ -87,6 +90,13 @@ export interface Store<Tx = never> {
 
   /** Applies an operator's command and writes it to the audit, in one transaction. */
   amend(command: OperatorCommand): Promise<AmendAnswer>;
+
+  /** The settings of types that somebody has changed, by name. */
+  settings(): Promise<readonly TypeSettings[]>;
+  /** Changes the settings of a type and keeps who did it and why, in one transaction (`changeSettings`); wakes the workers. */
+  setType(change: SettingsChange): Promise<SettingsAnswer>;
+  /** Changes of settings, newest first. */
+  settingsHistory(query: { readonly type?: string; readonly limit: number }): Promise<readonly SettingsRecord[]>;
 
   get(ids: readonly JobId[]): Promise<readonly (JobRecord | null)[]>;
   /** Attempts that did not complete the job, oldest first, and its log lines. */
@@ -176,7 +186,15 @@ export interface ClaimRequest {
   /** In all. 0 claims nothing and still answers what is due next and which cancellations are requested. */
   readonly limit: number;
   /** Served in this order while the limit lasts. `maxVersion`: newer jobs are left for a newer worker. */
-  readonly types: readonly { readonly type: string; readonly limit: number; readonly maxVersion: number }[];
+  readonly types: readonly ClaimedType[];
+}
+
+export interface ClaimedType {
+  readonly type: string;
+  readonly limit: number;
+  readonly maxVersion: number;
+  /** How many may be processing at once where the type's settings do not say; null: any number. */
+  readonly concurrency: number | null;
 }
 
 /** What a worker needs to run a job, and no more: this crosses a thread for every job. */
@@ -203,6 +221,8 @@ export interface ClaimAnswer {
   readonly nextDueInMs: number | null;
   /** Jobs of this worker that somebody asked to cancel. */
   readonly cancels: readonly Hold[];
+  /** Those of the types that have a concurrency: there may be room when a job of one ends. */
+  readonly limited: readonly string[];
 }
 
 /**

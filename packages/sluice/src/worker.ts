@@ -98,6 +98,8 @@ export class Worker<Tx = never> {
   #ends = 0;
   /** The last claim left no type out for want of slots. */
   #askedForAll = true;
+  /** Types that have a concurrency, as of the last claim: there may be room when a job of one ends, wherever it ran. */
+  #limited: ReadonlySet<string> = new Set();
   #claimedAt = 0;
   /** When a handler last ended. */
   #endedAt = 0;
@@ -163,7 +165,7 @@ export class Worker<Tx = never> {
     }
     if (this.#state !== "running") return;
     this.#unsubscribe = this.#store.subscribe((hint) => {
-      if (hint.work) this.#wake();
+      if (hint.work || (hint.ended && this.#limited.size > 0)) this.#wake();
     });
     this.#upkeep.start();
     this.#wake();
@@ -324,14 +326,16 @@ export class Worker<Tx = never> {
     let prefetch = 0;
     const types = [];
     for (const { definition } of this.#inTurn()) {
-      const { type, retry } = definition;
+      const { type, retry, concurrency } = definition;
       const local = this.#typeConcurrency[type];
-      // A crash charges what was claimed ahead: a type that has one attempt only would lose jobs that never ran.
-      const mayClaimAhead = local === undefined && retry.attempts > 1 && !isStuck;
+      // A crash charges what was claimed ahead: a type that has one attempt only would lose jobs that never ran. And what waits here
+      // takes its place from other processes where only so many may be processing.
+      const isLimited = local !== undefined || concurrency !== null || this.#limited.has(type);
+      const mayClaimAhead = !isLimited && retry.attempts > 1 && !isStuck;
       const ahead = mayClaimAhead ? this.#pace.prefetchFor(type, this.#concurrency) : 0;
       const limit = local === undefined ? free + ahead : Math.min(free, local - (this.#held.get(type) ?? 0));
       if (ahead > prefetch) prefetch = ahead;
-      if (limit > 0) types.push({ type, limit, maxVersion: definition.version });
+      if (limit > 0) types.push({ type, limit, maxVersion: definition.version, concurrency });
     }
     const limit = types.length === 0 ? 0 : Math.max(0, free + prefetch);
     // With fast jobs, one claim for many beats many for one: wait until half of what was claimed ahead is used up.
@@ -387,6 +391,7 @@ export class Worker<Tx = never> {
       return;
     }
     this.#cancel(answer.cancels);
+    this.#limited = new Set(answer.limited);
 
     this.#askedForAll = request.limit > 0 && request.types.length === this.#processors.size;
     const isNewsFree = this.#wakes === wakes && (this.#askedForAll || this.#ends === ends);

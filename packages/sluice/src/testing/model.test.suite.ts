@@ -6,7 +6,8 @@
 import fc from "fast-check";
 import { expect } from "vitest";
 import { failReasons, jobStates, type Hold, type JobId } from "../job.js";
-import type { BeatAnswer, NewJob, OperatorCommand, Settlement, Store, UniqueClaim } from "../store.js";
+import type { SettingsPatch } from "../settings.js";
+import type { BeatAnswer, ClaimedType, NewJob, OperatorCommand, Settlement, Store, UniqueClaim } from "../store.js";
 import { memory } from "../stores/memory/index.js";
 import { aBeat, aNewJob, anError, cancelOf, completeOf, failOf, releaseOf, retryOf, snoozeOf } from "./builders.js";
 import { ManualClock } from "./manual-clock.js";
@@ -59,13 +60,21 @@ export type Command =
       readonly does: "claim";
       readonly worker: string;
       readonly limit: number;
-      readonly types: readonly { readonly type: string; readonly limit: number; readonly maxVersion: number }[];
+      readonly types: readonly ClaimedType[];
     }
   | { readonly does: "settle"; readonly endings: readonly { readonly hold: HoldRef; readonly ending: Ending }[] }
   | { readonly does: "remember"; readonly hold: HoldRef; readonly name: string; readonly output: string | null }
   | { readonly does: "annotate"; readonly hold: HoldRef; readonly done: number }
   | { readonly does: "amendOne"; readonly job: number; readonly act: Act }
   | { readonly does: "amendMany"; readonly filter: object; readonly limit: number; readonly act: Act }
+  | {
+      readonly does: "setType";
+      readonly type: string;
+      readonly patch: SettingsPatch;
+      /** A pause ends so much later; null: when it is resumed. */
+      readonly pausedForMs: number | null;
+      readonly ifVersion: number | null;
+    }
   | { readonly does: "heartbeat" | "retire"; readonly worker: string }
   | { readonly does: "findLost"; readonly limit: number }
   | { readonly does: "prune"; readonly retentionMs: number; readonly limit: number }
@@ -73,7 +82,7 @@ export type Command =
 
 /** One of the jobs in flight; `isStale`: under the hold before the present one. */
 type HoldRef = { readonly index: number; readonly isStale: boolean };
-const bothTypes = ["bake", "brew"].map((type) => ({ type, limit: 5, maxVersion: 2 }));
+const bothTypes = ["bake", "brew"].map((type) => ({ type, limit: 5, maxVersion: 2, concurrency: null }));
 type Act = "cancel" | "retry" | "discard" | "edit";
 type Ending =
   | { readonly kind: "complete"; readonly child: Partial<NewJob> | null }
@@ -125,7 +134,12 @@ export function aCommand(): fc.Arbitrary<Command> {
     },
     { requiredKeys: [] },
   );
-  const claimed = fc.record({ type, limit: fc.constantFrom(1, 3), maxVersion: fc.constantFrom(1, 2) });
+  const claimed = fc.record({
+    type,
+    limit: fc.constantFrom(1, 3),
+    maxVersion: fc.constantFrom(1, 2),
+    concurrency: fc.constantFrom(null, null, 1, 2),
+  });
   const claim = fc.record({
     does: fc.constant("claim" as const),
     worker,
@@ -138,6 +152,19 @@ export function aCommand(): fc.Arbitrary<Command> {
   const settle = fc.record({
     does: fc.constant("settle" as const),
     endings: fc.array(fc.record({ hold, ending }), { minLength: 1, maxLength: 3 }),
+  });
+  const change = fc.record({
+    does: fc.constant("setType" as const),
+    type,
+    patch: fc.constantFrom<SettingsPatch>(
+      { pause: {} },
+      { pause: null },
+      { concurrency: 1 },
+      { concurrency: 2 },
+      { concurrency: null },
+    ),
+    pausedForMs: fc.constantFrom(null, 1_500),
+    ifVersion: fc.constantFrom(null, null, 0, 1),
   });
   const some = fc.constantFrom(1, 2, 10);
   return fc.oneof(
@@ -157,6 +184,7 @@ export function aCommand(): fc.Arbitrary<Command> {
     },
     { weight: 2, arbitrary: fc.record({ does: fc.constant("findLost" as const), limit: some }) },
     { weight: 3, arbitrary: fc.record({ does: fc.constant("heartbeat" as const), worker }) },
+    { weight: 2, arbitrary: change },
     { weight: 1, arbitrary: fc.record({ does: fc.constant("retire" as const), worker }) },
     { weight: 1, arbitrary: fc.record({ does: fc.constant("enqueueAgain" as const), job: newest }) },
     { weight: 1, arbitrary: fc.record({ does: fc.constant("amendMany" as const), filter, limit: some, act }) },
@@ -301,6 +329,13 @@ export function toAsk(command: Command, world: World): Ask {
       const amendment = toAmendment(command.act, { filter, page: { before: null, limit } });
       return (store) => store.amend(amendment);
     }
+    case "setType": {
+      const { type, ifVersion, pausedForMs } = command;
+      const until = pausedForMs === null ? null : clock.now() + pausedForMs;
+      const { pause } = command.patch;
+      const patch = pause == null ? command.patch : { ...command.patch, pause: { ...pause, until } };
+      return (store) => store.setType({ type, patch, ifVersion, actor: "operator-1", reason: null });
+    }
     case "heartbeat":
       return world.asWorker(command.worker, (store, workerId) => store.heartbeat(aBeat({ workerId, leaseMs })));
     case "retire":
@@ -353,13 +388,22 @@ export function inOrder(answer: unknown): unknown {
 }
 
 export async function visible(store: Store<unknown>) {
-  const [page, counts, audit, workers] = await Promise.all([
+  const [page, counts, audit, workers, settings, settingsHistory] = await Promise.all([
     store.list({ filter: {}, page: everything }),
     store.counts(),
     store.audit({ limit: 1_000 }),
     store.workers(),
+    store.settings(),
+    store.settingsHistory({ limit: 1_000 }),
   ]);
   const byType = (a: { type: string }, b: { type: string }) => a.type.localeCompare(b.type);
   const byId = (a: { workerId: string }, b: { workerId: string }) => a.workerId.localeCompare(b.workerId);
-  return { jobs: page.jobs, counts: [...counts].sort(byType), audit, workers: [...workers].sort(byId) };
+  return {
+    jobs: page.jobs,
+    counts: [...counts].sort(byType),
+    audit,
+    workers: [...workers].sort(byId),
+    settings,
+    settingsHistory,
+  };
 }

@@ -13,6 +13,7 @@ import type {
   BeatAnswer,
   ClaimAnswer,
   ClaimedJob,
+  ClaimedType,
   ClaimRequest,
   EnqueueResult,
   JobHistory,
@@ -34,6 +35,8 @@ import type {
   WorkerRecord,
 } from "../../store.js";
 import { amendOne, enqueueOne, giveBackKey, held, move, settleOne, toRecord } from "../../moves.js";
+import { changeSettings, concurrencyOf, defaultSettings, isPaused } from "../../settings.js";
+import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import { MemoryBlobs } from "./memory-blobs.js";
 import { MemoryBook } from "./memory-book.js";
 import { countByState, pageOf } from "./memory-reading.js";
@@ -51,6 +54,8 @@ export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #book = new MemoryBook(this.blobs);
   readonly #workers = new MemoryWorkers();
+  readonly #settings = new Map<string, TypeSettings>();
+  readonly #settingsHistory: SettingsRecord[] = [];
   readonly #listeners = new Set<(hint: WakeHint) => void>();
   #isClosed = false;
 
@@ -75,7 +80,9 @@ export class MemoryStore implements Store {
     this.#promote(types, now);
 
     const jobs: ClaimedJob[] = [];
-    for (const { type, limit, maxVersion } of this.#workers.isLost(request.workerId) ? [] : request.types) {
+    for (const wanted of this.#workers.isLost(request.workerId) ? [] : request.types) {
+      const { type, maxVersion } = wanted;
+      const limit = Math.min(wanted.limit, this.#roomFor(wanted, now));
       const turns = this.#book
         .select(({ job }) => job.state === "pending" && job.type === type && job.version <= maxVersion)
         .sort(byTurn)
@@ -84,7 +91,29 @@ export class MemoryStore implements Store {
     }
 
     this.#announce();
-    return { jobs, nextDueInMs: this.#nextDueInMs(types, now), cancels: this.#cancelsOf(request.workerId) };
+    return {
+      jobs,
+      nextDueInMs: this.#nextDueInMs(types, now),
+      cancels: this.#cancelsOf(request.workerId),
+      limited: request.types.filter((wanted) => this.#concurrencyOf(wanted) !== null).map(({ type }) => type),
+    };
+  }
+
+  /** How many more jobs of the type may be processing. */
+  #roomFor(wanted: ClaimedType, now: number): number {
+    if (isPaused(this.#settingsOf(wanted.type), now)) return 0;
+    const concurrency = this.#concurrencyOf(wanted);
+    if (concurrency === null) return Infinity;
+    const { length } = this.#book.select(({ job }) => job.state === "processing" && job.type === wanted.type);
+    return Math.max(0, concurrency - length);
+  }
+
+  #concurrencyOf({ type, concurrency }: ClaimedType): number | null {
+    return concurrencyOf(this.#settingsOf(type), concurrency);
+  }
+
+  #settingsOf(type: string): TypeSettings {
+    return this.#settings.get(type) ?? defaultSettings(type);
   }
 
   /** Scheduled and retrying jobs whose time has come become pending, in the place that their due time gives them. */
@@ -211,6 +240,29 @@ export class MemoryStore implements Store {
   #idsOf(query: ListQuery): { readonly ids: readonly JobId[]; readonly next: JobId | null } {
     const { rows, next } = pageOf(this.#book.rows.values(), query);
     return { ids: rows.map(({ job }) => job.id), next };
+  }
+
+  async settings(): Promise<readonly TypeSettings[]> {
+    this.#open();
+    return structuredClone([...this.#settings.values()].sort((a, b) => (a.type < b.type ? -1 : 1)));
+  }
+
+  async setType(change: SettingsChange): Promise<SettingsAnswer> {
+    const now = this.#open();
+    const before = this.#settingsOf(change.type);
+    const changed = changeSettings(before, change, now);
+    if (changed === null) return { outcome: "stale", settings: structuredClone(before) };
+    this.#settings.set(change.type, changed.settings);
+    this.#settingsHistory.push(changed.record);
+    this.#book.hintWork();
+    this.#announce();
+    return { outcome: "applied", settings: structuredClone(changed.settings) };
+  }
+
+  async settingsHistory({ type, limit }: { readonly type?: string; readonly limit: number }) {
+    this.#open();
+    const records = this.#settingsHistory.filter(({ after }) => type === undefined || after.type === type);
+    return structuredClone(records.reverse().slice(0, limit));
   }
 
   // ── reading ───────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 /**
  * Hands pending jobs to a worker: one statement for all types, which skips what others are claiming at the same moment.
  */
-import type { ClaimAnswer, ClaimRequest } from "../../store.js";
+import type { ClaimAnswer, ClaimedType, ClaimRequest } from "../../store.js";
 import { Cursor } from "./cursor.js";
 import type { Database } from "./database.js";
 import type { Landing } from "./effects.js";
@@ -15,9 +15,8 @@ interface Claims {
   /** JSON: by type, when its next job is due. */
   readonly due: string | null;
   readonly cancels: string | null;
+  readonly limited: readonly string[] | null;
 }
-
-type Wanted = ClaimRequest["types"][number];
 
 type StartedRow = readonly [job: ClaimedRow, rank: number, isKeyed: boolean, keyToPass: string | null];
 
@@ -26,6 +25,7 @@ interface Started {
   readonly rows: readonly StartedRow[];
   readonly due: Readonly<Record<string, number>>;
   readonly cancels: ClaimAnswer["cancels"];
+  readonly limited: readonly string[];
 }
 
 /** A look costs as much as there are dead entries; it may take this part of the time. */
@@ -68,13 +68,14 @@ export class Claiming {
     }
 
     const rows = started.flatMap((each) => each.rows);
-    const { now, due, cancels } = started.at(-1)!;
+    const { now, due, cancels, limited } = started.at(-1)!;
     const nextDue = Math.min(...Object.values(due));
     return {
       answer: {
         jobs: rows.map(([job]) => toClaimed(job)),
         nextDueInMs: nextDue === Infinity ? null : Math.max(0, nextDue - now),
         cancels,
+        limited,
       },
       keysToPass: rows.flatMap(([, , , key]) => key ?? []),
     };
@@ -114,18 +115,20 @@ export class Claiming {
       types.map(({ type }) => type),
       types.map((each) => Math.min(each.limit, limit)),
       types.map(({ maxVersion }) => maxVersion),
+      types.some(({ concurrency }) => concurrency !== null) ? types.map(({ concurrency }) => concurrency) : null,
       spans.map(({ type }) => type),
       spans.map(({ fromUrgency }) => fromUrgency),
       spans.map(({ fromRank }) => fromRank),
       spans.map(({ toUrgency }) => toUrgency),
       limit,
     ]);
-    const { now, jobs, due, cancels } = row!;
+    const { now, jobs, due, cancels, limited } = row!;
     const started: Started = {
       now: Number(now),
       rows: JSON.parse(jobs ?? "[]") as StartedRow[],
       due: JSON.parse(due ?? "{}") as Record<string, number>,
       cancels: JSON.parse(cancels ?? "[]") as ClaimAnswer["cancels"],
+      limited: limited ?? [],
     };
     this.#note(started, types);
     return started;
@@ -150,7 +153,7 @@ export class Claiming {
     }
   }
 
-  #cursor({ type, maxVersion }: Pick<Wanted, "type" | "maxVersion">): Cursor {
+  #cursor({ type, maxVersion }: Pick<ClaimedType, "type" | "maxVersion">): Cursor {
     let cursors = this.#cursors.get(type);
     if (cursors === undefined) this.#cursors.set(type, (cursors = new Map<number, Cursor>()));
     let cursor = cursors.get(maxVersion);
@@ -195,7 +198,7 @@ export class Claiming {
     return claimed === 0 && this.#looking !== null ? this.#looking : false;
   }
 
-  async #look(types: readonly Wanted[], isIdle: boolean): Promise<boolean> {
+  async #look(types: readonly ClaimedType[], isIdle: boolean): Promise<boolean> {
     const places = types.flatMap((wanted) =>
       this.#cursor(wanted)
         .places()
@@ -232,8 +235,8 @@ function withoutThose(request: ClaimRequest, started: readonly Started[]): Claim
 }
 
 const claimReady = `
-  select out_now as now, out_jobs as jobs, out_due as due, out_cancels as cancels
-  from sluice.claim_1($1, $2, $3, $4, $5, $6, $7, $8, $9, :own_now)`;
+  select out_now as now, out_jobs as jobs, out_due as due, out_cancels as cancels, out_limited as limited
+  from sluice.claim_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, :own_now)`;
 
 // jobs_due, read in its order; then primary key. A bounded number at a time: a storm of jobs due in one second must not hold up others.
 const promoteDue = `

@@ -64,6 +64,8 @@ export async function everythingIn(store: Store<unknown>) {
     jobs,
     belongings: Object.fromEntries(belongings),
     audit: await store.audit({ limit: 10_000 }),
+    settings: await store.settings(),
+    settingsHistory: await store.settingsHistory({ limit: 10_000 }),
     counts: [...counts].sort((a, b) => (a.type < b.type ? -1 : 1)),
   };
 }

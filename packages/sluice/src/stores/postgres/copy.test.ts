@@ -72,6 +72,10 @@ async function furnish({ scene, from, clock }: CopyScene): Promise<void> {
   await scene.enqueue({ type: "released" });
   await scene.apply(releaseOf(released));
   await scene.enqueue({ type: "large", payload: JSON.stringify("x".repeat(1_000_000)) });
+  const by = { ifVersion: null, actor: "operator-1", reason: "no\0more" };
+  await from.setType({ type: "large", patch: { pause: { reason: "too large" } }, ...by });
+  await from.setType({ type: "done", patch: { concurrency: 2 }, ...by });
+  await from.setType({ type: "large", patch: { concurrency: 1 }, ...by });
 }
 
 test("everything arrives as it was, and a second copy finds nothing to do", async () => {
@@ -83,8 +87,17 @@ test("everything arrives as it was, and a second copy finds nothing to do", asyn
   expect(await everythingIn(world.to)).toEqual(before);
   expect(report).toMatchObject({ copied: before.jobs.length, known: 0, foreign: 0, isEqual: true });
   expect(report.audit).toBe(before.audit.length);
+  expect(report.settings).toBe(2);
+  expect(await world.after.claimIds({ types: ["large"] })).toEqual([]);
   const second = await copy();
-  expect(second).toMatchObject({ copied: 0, known: before.jobs.length, audit: 0, foreign: 0, isEqual: true });
+  expect(second).toMatchObject({
+    copied: 0,
+    known: before.jobs.length,
+    audit: 0,
+    settings: 0,
+    foreign: 0,
+    isEqual: true,
+  });
   expect(await everythingIn(world.to)).toEqual(before);
   expect(await everythingIn(world.from)).toEqual(before);
 });

@@ -112,7 +112,7 @@ const migrations: readonly string[] = [
 
   create index jobs_ready on sluice.jobs (type, (-priority), rank, id) where state = 'pending';
   create index jobs_due on sluice.jobs (type, run_at) where state in ('scheduled', 'retrying');
-  create index jobs_held on sluice.jobs (worker_id) where state = 'processing';
+  create index jobs_held on sluice.jobs (worker_id, type) where state = 'processing';
   create index jobs_cancel on sluice.jobs (worker_id) where state = 'processing' and is_cancel_requested;
   create index jobs_blocked on sluice.jobs (id) where state = 'blocked';
   create index jobs_failed on sluice.jobs (type, id) where state = 'failed';
@@ -309,9 +309,26 @@ const migrations: readonly string[] = [
   -- What an append-only table means, said where it cannot be forgotten.
   create function sluice.refuse_change() returns trigger language plpgsql as $$
   begin
-    raise exception 'sluice.audit is append-only';
+    raise exception '% is append-only', tg_table_name;
   end $$;
   create trigger audit_append_only before update or delete or truncate on sluice.audit
+    for each statement execute function sluice.refuse_change();
+
+  -- What operators have changed about types. Only what a claim must know has columns of its own.
+  create table sluice.settings (
+    type text primary key,
+    is_paused boolean not null,
+    paused_until bigint,
+    concurrency int,
+    settings text not null
+  );
+  create table sluice.settings_history (
+    seq bigint generated always as identity primary key,
+    type text not null,
+    record text not null
+  );
+  create index settings_history_type on sluice.settings_history (type, seq);
+  create trigger settings_history_append_only before update or delete or truncate on sluice.settings_history
     for each statement execute function sluice.refuse_change();
 
   -- Jobs by type and state: every transaction appends what it changed, upkeep.ts adds that up.

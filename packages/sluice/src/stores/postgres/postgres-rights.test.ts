@@ -81,6 +81,7 @@ describe("the role that runs jobs", () => {
     ["drop the history", "drop table sluice.history"],
     ["change the audit", "update sluice.audit set actor = 'nobody'"],
     ["delete from the audit", "delete from sluice.audit"],
+    ["delete from the history of settings", "delete from sluice.settings_history"],
     ["say that it is migrated", "insert into sluice.migrations (version) values (99)"],
     ["make schemas", "create schema mine"],
   ])("may not %s", async (_what, sql) => {
@@ -198,6 +199,12 @@ async function live(store: PostgresStore, name: string): Promise<void> {
   const settlement = completeOf(held, { children: [job({ unique })] });
   await store.transact((tx) => tx.query("select 1"), () => ({ write: "settle", settlement })); // prettier-ignore
   await store.amend(aCommand("cancel", [(await claimOne()).id]));
+
+  const change = { type: name, patch: { concurrency: 5 }, ifVersion: null, actor: "operator", reason: null };
+  await store.setType(change);
+  await store.setType(change);
+  await store.settings();
+  await store.settingsHistory({ limit: 10 });
 
   // What a worker does besides.
   await store.counts();

@@ -37,7 +37,9 @@ import { migrate } from "./migrations.js";
 import { amend, audit } from "./operators.js";
 import { annotate, history, recall, remember } from "./progress.js";
 import { counts, get, list } from "./reading.js";
+import { importSettings, setType, settings, settingsHistory } from "./settings.js";
 import { areSimple, settle } from "./settle.js";
+import type { SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import type { Executor, Sql } from "./sql.js";
 import { addDays, foldCounts, prune } from "./upkeep.js";
 import type { Wake } from "./wake.js";
@@ -262,6 +264,18 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     return this.#write((sql, effects) => amend(sql, command, effects));
   }
 
+  settings() {
+    return this.#read((sql) => settings(sql));
+  }
+
+  setType(change: SettingsChange) {
+    return this.#write((sql, effects) => setType(sql, change, effects));
+  }
+
+  settingsHistory(query: { readonly type?: string; readonly limit: number }) {
+    return this.#read((sql) => settingsHistory(sql, query));
+  }
+
   // ── reading ───────────────────────────────────────────────────────────────
 
   get(ids: readonly JobId[]) {
@@ -293,6 +307,13 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
   async importJobs(snapshots: readonly JobSnapshot[]): Promise<readonly ImportOutcome[]> {
     await this.#whileOpen(() => addDaysOf(this.#database, snapshots));
     return this.#write((sql, effects) => importJobs(sql, snapshots, effects));
+  }
+
+  importSettings(settings: readonly TypeSettings[], history: readonly SettingsRecord[]) {
+    return this.#write((sql, effects) => {
+      effects.wake();
+      return importSettings(sql, settings, history);
+    });
   }
 
   importAudit(records: readonly AuditSnapshot[]) {

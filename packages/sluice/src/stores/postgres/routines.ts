@@ -86,17 +86,50 @@ const addJobs = `
   end $$;`;
 
 // jobs_ready, read in its order from each span's place on; then primary key. Workers and jobs_cancel by worker; jobs_due by type.
+// Settings by type, and where one has a concurrency jobs_held by worker and type. Whoever claims of such a type does so alone until
+// it commits; the statement after the lock sees what those before it have claimed. Types without settings pay for one look.
 const claim = `
-  create function sluice.claim_1(in_worker text, in_types text[], in_limits int[], in_max_versions int[], in_span_types int[],
-    in_span_urgencies int[], in_span_ranks bigint[], in_span_ends int[], in_total int, in_now bigint,
-    out out_now bigint, out out_jobs text, out out_due text, out out_cancels text)
+  create function sluice.claim_1(in_worker text, in_types text[], in_limits int[], in_max_versions int[], in_concurrencies int[],
+    in_span_types int[], in_span_urgencies int[], in_span_ranks bigint[], in_span_ends int[], in_total int, in_now bigint,
+    out out_now bigint, out out_jobs text, out out_due text, out out_cancels text, out out_limited text[])
   language plpgsql ${planned}
   as $$
   declare${present}
+    limits int[] := in_limits;
+    locked text;
   begin
+    if in_concurrencies is not null or exists (select 1 from sluice.settings where type = any (in_types)) then
+      select array_agg(wanted.type order by wanted.turn)
+      into out_limited
+      from unnest(in_types, in_concurrencies) with ordinality as wanted (type, concurrency, turn)
+      left join sluice.settings on settings.type = wanted.type
+      where coalesce(settings.concurrency, wanted.concurrency) is not null;
+      if in_total > 0 then
+        for locked in select type from unnest(out_limited) as limited (type) order by type loop
+          perform pg_advisory_xact_lock(7562599, hashtext(locked || ' of :schema'));
+        end loop;
+      end if;
+
+      select array_agg(
+        case
+          when coalesce(settings.is_paused and (settings.paused_until is null or settings.paused_until > present), false) then 0
+          when coalesce(settings.concurrency, wanted.concurrency) is null then wanted.jobs
+          else least(wanted.jobs, greatest(0, coalesce(settings.concurrency, wanted.concurrency) - (
+            select count(*)
+            from sluice.workers
+            join sluice.jobs as held on held.worker_id = workers.id and held.type = wanted.type and held.state = 'processing'
+          )::int))
+        end
+        order by wanted.turn
+      )
+      into limits
+      from unnest(in_types, in_limits, in_concurrencies) with ordinality as wanted (type, jobs, concurrency, turn)
+      left join sluice.settings on settings.type = wanted.type;
+    end if;
+
     with picked as materialized (
       select candidate.id, wanted.turn
-      from unnest(in_types, in_limits, in_max_versions) with ordinality as wanted (type, jobs, max_version, turn)
+      from unnest(in_types, limits, in_max_versions) with ordinality as wanted (type, jobs, max_version, turn)
       cross join lateral (
         select job.id
         from unnest(in_span_types, in_span_urgencies, in_span_ranks, in_span_ends) as span (type, from_urgency, from_rank, to_urgency)

@@ -5,6 +5,7 @@
 import type { ClaimAnswer, ClaimRequest } from "../../store.js";
 import { giveBackKey } from "./enqueue.js";
 import { claimedColumns } from "./rows.js";
+import { limitedOf, roomFor } from "./settings.js";
 import type { Session } from "./session.js";
 import { cancelsOf, claimantOf, isLost } from "./workers.js";
 
@@ -17,15 +18,22 @@ export interface PackedClaim extends Omit<ClaimAnswer, "jobs"> {
 export function hasClaimable(session: Session, { workerId, limit, types }: ClaimRequest): boolean {
   const isClaiming = limit > 0 && !isLost(session, workerId);
   return types.some(
-    ({ type, maxVersion }) =>
-      session.sql(selectAnyDue).get(type, session.now) !== undefined ||
-      (isClaiming && session.sql(selectAnyReady).get(type, maxVersion) !== undefined),
+    (wanted) =>
+      session.sql(selectAnyDue).get(wanted.type, session.now) !== undefined ||
+      (isClaiming &&
+        session.sql(selectAnyReady).get(wanted.type, wanted.maxVersion) !== undefined &&
+        roomFor(session, wanted) > 0),
   );
 }
 
 /** What is there to say to a worker that claims nothing. Reads only. */
 export function answerNothing(session: Session, request: ClaimRequest): PackedClaim {
-  return { jobs: "[]", nextDueInMs: nextDueInMs(session, request), cancels: cancelsOf(session, request.workerId) };
+  return {
+    jobs: "[]",
+    nextDueInMs: nextDueInMs(session, request),
+    cancels: cancelsOf(session, request.workerId),
+    limited: limitedOf(session, request.types),
+  };
 }
 
 export function claim(session: Session, request: ClaimRequest): PackedClaim {
@@ -34,8 +42,9 @@ export function claim(session: Session, request: ClaimRequest): PackedClaim {
   const claimed: string[] = [];
   const worker = claimantOf(session, request.workerId);
   let left = worker.isLost ? 0 : request.limit;
-  for (const { type, limit, maxVersion } of request.types) {
-    const turns = Math.min(limit, left);
+  for (const wanted of request.types) {
+    const { type, maxVersion } = wanted;
+    const turns = left <= 0 ? 0 : Math.min(wanted.limit, left, roomFor(session, wanted));
     if (turns <= 0) continue;
     const jobs = start(session, { type, limit: turns, maxVersion, worker: worker.seq });
     left -= jobs.length;

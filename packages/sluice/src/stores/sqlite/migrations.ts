@@ -205,4 +205,17 @@ const migrations: readonly string[] = [
     retired_at integer                   -- kept for the sake of the jobs that name it, no longer listed
   ) strict;
   `,
+  `
+  create table sluice_settings (
+    type text primary key,
+    settings text not null
+  ) strict, without rowid;
+
+  create table sluice_settings_history (
+    seq integer primary key,
+    type text not null,
+    record text not null
+  ) strict;
+  create index sluice_settings_history_type on sluice_settings_history (type);
+  `,
 ];

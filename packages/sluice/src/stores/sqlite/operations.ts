@@ -11,6 +11,7 @@ import { packEnqueued, packResults, unpackSettlements } from "./protocol.js";
 import type { PackedSettlements } from "./protocol.js";
 import { counts, get, list } from "./reading.js";
 import type { Session } from "./session.js";
+import { settings, settingsHistory, setType } from "./settings.js";
 import { settle } from "./settle.js";
 import { findLost, hasExpired, heartbeat, heldBy, lostJobs, retire, workers } from "./workers.js";
 
@@ -25,11 +26,25 @@ export const writes = {
   retire,
   findLost,
   amend,
+  setType,
   prune,
 };
 
 /** Change nothing. */
-export const reads = { get, history, list, counts, workers, audit, recall, heldBy, exportJobs, exportAudit };
+export const reads = {
+  get,
+  history,
+  list,
+  counts,
+  workers,
+  audit,
+  settings,
+  settingsHistory,
+  recall,
+  heldBy,
+  exportJobs,
+  exportAudit,
+};
 
 /**
  * Writes that often have nothing to write: the answer for that case, or null when there is something to do.

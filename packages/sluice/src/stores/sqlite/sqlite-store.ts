@@ -6,6 +6,7 @@ import type { Clock } from "../../clock.js";
 import { JobsError } from "../../errors.js";
 import type { JobId } from "../../job.js";
 import type { ExportingStore, ExportLimits } from "../../snapshot.js";
+import type { SettingsChange } from "../../settings.js";
 import type {
   AuditQuery,
   ClaimAnswer,
@@ -121,8 +122,8 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
   }
 
   async claim(request: ClaimRequest): Promise<ClaimAnswer> {
-    const { jobs, nextDueInMs, cancels } = await this.#call((thread) => thread.call("claim", request));
-    return { jobs: unpackClaimed(jobs), nextDueInMs, cancels };
+    const { jobs, ...answer } = await this.#call((thread) => thread.call("claim", request));
+    return { ...answer, jobs: unpackClaimed(jobs) };
   }
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
@@ -235,6 +236,18 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
 
   amend(command: OperatorCommand) {
     return this.#call((thread) => thread.call("amend", command));
+  }
+
+  settings() {
+    return this.#call((thread) => thread.call("settings", null));
+  }
+
+  setType(change: SettingsChange) {
+    return this.#call((thread) => thread.call("setType", change));
+  }
+
+  settingsHistory(query: { readonly type?: string; readonly limit: number }) {
+    return this.#call((thread) => thread.call("settingsHistory", query));
   }
 
   get(ids: readonly JobId[]) {

@@ -201,7 +201,12 @@ function limits(test: TestCase): void {
   test("a claim for no types is no work", async (scene) => {
     await scene.enqueue();
 
-    assert.deepEqual(await scene.store.claim(aClaim({ types: [] })), { jobs: [], nextDueInMs: null, cancels: [] });
+    assert.deepEqual(await scene.store.claim(aClaim({ types: [] })), {
+      jobs: [],
+      nextDueInMs: null,
+      cancels: [],
+      limited: [],
+    });
   });
 
   test("a type that the worker did not name is left alone", async (scene) => {

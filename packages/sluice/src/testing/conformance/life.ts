@@ -8,6 +8,7 @@ import { endingCases } from "./life/endings.js";
 import { hookCases } from "./life/hooks.js";
 import { leaseCases } from "./life/leases.js";
 import { operatorCases } from "./life/operators.js";
+import { settingsCases } from "./life/settings.js";
 import { slotCases } from "./life/slots.js";
 import { Stage } from "./life/stage.js";
 import type { LifeCase } from "./life/stage.js";
@@ -35,6 +36,7 @@ export function describeLife(target: ConformanceTarget): void {
   framework.describe(`life on the ${name} store`, () => {
     framework.describe("endings", () => endingCases(lifeCase));
     framework.describe("slots and turns", () => slotCases(lifeCase));
+    framework.describe("settings of types", () => settingsCases(lifeCase));
     framework.describe("unique jobs", () => uniqueCases(lifeCase));
     framework.describe("stopping", () => stoppingCases(lifeCase));
     framework.describe("lost leases", () => leaseCases(lifeCase));

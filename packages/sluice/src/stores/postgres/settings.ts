@@ -1,0 +1,84 @@
+/**
+ * The settings of types as they are kept: read by every claim (routines.ts), changed by operators.
+ */
+import { changeSettings, defaultSettings } from "../../settings.js";
+import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
+import type { Effects } from "./effects.js";
+import type { Sql } from "./sql.js";
+
+export async function settings(sql: Sql): Promise<readonly TypeSettings[]> {
+  const rows = await sql.rows<{ settings: string }>(selectAll);
+  return rows.map((row) => JSON.parse(row.settings) as TypeSettings);
+}
+
+/** In a transaction of its own: one change of a type after the other. */
+export async function setType(sql: Sql, change: SettingsChange, effects: Effects): Promise<SettingsAnswer> {
+  await sql.rows(lockType, [change.type]);
+  const [row] = await sql.rows<{ now: number | string; settings: string | null }>(selectOne, [change.type]);
+  const before = row!.settings === null ? defaultSettings(change.type) : (JSON.parse(row!.settings) as TypeSettings);
+  const changed = changeSettings(before, change, Number(row!.now));
+  if (changed === null) return { outcome: "stale", settings: before };
+  await keepSettings(sql, changed.settings);
+  await sql.rows(insertRecord, [change.type, JSON.stringify(changed.record)]);
+  effects.wake();
+  return { outcome: "applied", settings: changed.settings };
+}
+
+/** In a transaction of its own. */
+export async function importSettings(
+  sql: Sql,
+  settings: readonly TypeSettings[],
+  history: readonly SettingsRecord[],
+): Promise<number> {
+  const imported = new Set<string>();
+  for (const each of [...settings].sort((a, b) => (a.type < b.type ? -1 : 1))) {
+    await sql.rows(lockType, [each.type]);
+    const [row] = await sql.rows<{ settings: string | null }>(selectOne, [each.type]);
+    if (row!.settings !== null) continue;
+    await keepSettings(sql, each);
+    imported.add(each.type);
+  }
+  for (const record of [...history].reverse()) {
+    if (imported.has(record.after.type)) await sql.rows(insertRecord, [record.after.type, JSON.stringify(record)]);
+  }
+  return imported.size;
+}
+
+async function keepSettings(sql: Sql, settings: TypeSettings): Promise<void> {
+  const { type, pause, concurrency } = settings;
+  await sql.rows(upsert, [type, pause !== null, pause?.until ?? null, concurrency, JSON.stringify(settings)]);
+}
+
+export async function settingsHistory(
+  sql: Sql,
+  { type, limit }: { readonly type?: string; readonly limit: number },
+): Promise<readonly SettingsRecord[]> {
+  const rows = await sql.rows<{ record: string }>(selectRecords, [type ?? null, limit]);
+  return rows.map(({ record }) => JSON.parse(record) as SettingsRecord);
+}
+
+const lockType = "select pg_advisory_xact_lock(7562600, hashtext($1 || ' of :schema'))";
+
+// Primary key, in its order.
+const selectAll = 'select settings from sluice.settings order by type collate "C"';
+
+// Primary key.
+const selectOne = "select :now as now, (select settings from sluice.settings where type = $1) as settings";
+
+// Primary key.
+const upsert = `
+  insert into sluice.settings (type, is_paused, paused_until, concurrency, settings)
+  values ($1, $2, $3, $4, $5)
+  on conflict (type) do update
+  set is_paused = excluded.is_paused, paused_until = excluded.paused_until, concurrency = excluded.concurrency,
+    settings = excluded.settings`;
+
+const insertRecord = "insert into sluice.settings_history (type, record) values ($1, $2)";
+
+// settings_history_type, or the primary key, backwards.
+const selectRecords = `
+  select record
+  from sluice.settings_history
+  where $1::text is null or type = $1
+  order by seq desc
+  limit $2`;
