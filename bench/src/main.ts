@@ -9,7 +9,7 @@ import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { postgresBed } from "./postgres-bed.js";
-import { drain, drainAt, enqueueLatency, enqueueWhileDraining, endToEnd } from "./scenarios.js";
+import { drain, drainAt, enqueueLatency, enqueueWhileDraining, endToEnd, limit } from "./scenarios.js";
 import { sqliteBed } from "./sqlite-bed.js";
 
 const { values } = parseArgs({
@@ -58,6 +58,12 @@ await scenario("enqueue, 32 callers, draining", () => bed.with((store) => enqueu
 for (const concurrency of [1, 10, 100]) {
   await scenario(`drain, concurrency ${concurrency}`, () => bed.with((store) => drain(store, { total, concurrency })));
 }
+await scenario("drain, concurrency 100, limited type", () =>
+  bed.with(async (store) => {
+    await limit(store);
+    return drain(store, { total, concurrency: 100 });
+  }),
+);
 for (const perSecond of [50, 1_000, 5_000]) {
   const load = { perSecond, seconds: Math.max(seconds, 5) };
   const name = `end to end, ${perSecond}/s`;

@@ -80,6 +80,11 @@ export async function drainAt(
   };
 }
 
+/** A concurrency that is never reached: what it costs that there is one. */
+export async function limit(store: Store<unknown>): Promise<void> {
+  await new Queue({ store }).setType(work.type, { concurrency: 10_000 });
+}
+
 const warmUpJobs = 3_000;
 
 /** When the warm-up was over, and each of so many equal parts of the total. */

@@ -31,10 +31,10 @@ test("slow handlers are not claimed ahead", () => {
   expect(ahead).toEqual([2, 0]);
 });
 
-test("no more than 500 are claimed ahead", () => {
+test("no more than 400 are claimed ahead", () => {
   const pace = paceOf({ attempts: 20, runMs: 0, claimMs: 1_000 });
 
-  expect(pace.prefetchFor("example", 100)).toBe(500);
+  expect(pace.prefetchFor("example", 100)).toBe(400);
 });
 
 test("a type that becomes slow is no longer claimed ahead", () => {

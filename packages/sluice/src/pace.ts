@@ -5,8 +5,8 @@
 
 /** Handlers slower than this gain nothing from prefetch: a round trip is lost in their own time. */
 const slowMs = 20;
-/** Beyond this a crash charges more jobs for little speed: on PostgreSQL 20.7 k/s at 300, 23.0 at 600, 21.8 at 1,000. */
-const maxPrefetch = 500;
+/** Beyond this a crash charges more jobs, and the event loop is held up for longer, for little speed (measured on PostgreSQL, 300 to 1,000). */
+const maxPrefetch = 400;
 /** A type is taken for slow until this many of its attempts have been seen. */
 const minSamples = 20;
 /** Weight of the newest sample in the moving averages. */
