@@ -86,6 +86,16 @@ export function concurrencyOf({ concurrency }: TypeSettings, standard: number | 
   return concurrency ?? standard;
 }
 
+/** How many more jobs of the type may be processing. `processing` is asked only where it matters. */
+export function roomIn(
+  settings: TypeSettings,
+  { standard, now, processing }: { standard: number | null; now: number; processing: () => number },
+): number {
+  if (isPaused(settings, now)) return 0;
+  const most = concurrencyOf(settings, standard);
+  return most === null ? Infinity : Math.max(0, most - processing());
+}
+
 /** @throws {JobsError} INVALID_OPTIONS */
 export function checkPatch(patch: SettingsPatch): SettingsPatch {
   const { pause, concurrency } = patch;

@@ -35,7 +35,7 @@ import type {
   WorkerRecord,
 } from "../../store.js";
 import { amendOne, enqueueOne, giveBackKey, held, move, settleOne, toRecord } from "../../moves.js";
-import { changeSettings, concurrencyOf, defaultSettings, isPaused } from "../../settings.js";
+import { changeSettings, concurrencyOf, defaultSettings, roomIn } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import { MemoryBlobs } from "./memory-blobs.js";
 import { MemoryBook } from "./memory-book.js";
@@ -101,11 +101,9 @@ export class MemoryStore implements Store {
 
   /** How many more jobs of the type may be processing. */
   #roomFor(wanted: ClaimedType, now: number): number {
-    if (isPaused(this.#settingsOf(wanted.type), now)) return 0;
-    const concurrency = this.#concurrencyOf(wanted);
-    if (concurrency === null) return Infinity;
-    const { length } = this.#book.select(({ job }) => job.state === "processing" && job.type === wanted.type);
-    return Math.max(0, concurrency - length);
+    const processing = () =>
+      this.#book.select(({ job }) => job.state === "processing" && job.type === wanted.type).length;
+    return roomIn(this.#settingsOf(wanted.type), { standard: wanted.concurrency, now, processing });
   }
 
   #concurrencyOf({ type, concurrency }: ClaimedType): number | null {

@@ -1,7 +1,7 @@
 /**
  * The settings of types as they are kept: read by every claim, changed by operators.
  */
-import { changeSettings, concurrencyOf, defaultSettings, isPaused } from "../../settings.js";
+import { changeSettings, concurrencyOf, defaultSettings, roomIn } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import type { ClaimedType } from "../../store.js";
 import type { Session } from "./session.js";
@@ -18,12 +18,8 @@ function settingsOf(session: Session, type: string): TypeSettings {
 
 /** How many more jobs of the type may be processing. */
 export function roomFor(session: Session, { type, concurrency }: ClaimedType): number {
-  const found = settingsOf(session, type);
-  if (isPaused(found, session.now)) return 0;
-  const most = concurrencyOf(found, concurrency);
-  if (most === null) return Infinity;
-  const { processing } = session.sql(countProcessing).get(type) as { processing: number };
-  return Math.max(0, most - processing);
+  const processing = () => (session.sql(countProcessing).get(type) as { processing: number }).processing;
+  return roomIn(settingsOf(session, type), { standard: concurrency, now: session.now, processing });
 }
 
 export function limitedOf(session: Session, types: readonly ClaimedType[]): readonly string[] {
