@@ -2,6 +2,8 @@
 const core = "^packages/sluice/src/";
 const test = "\\.test\\.";
 
+const flow = "settings|admission|intake|rate|rollout|fairness";
+
 module.exports = {
   forbidden: [
     {
@@ -13,14 +15,21 @@ module.exports = {
     {
       name: "vocabulary-imports-errors-only",
       severity: "error",
-      from: { path: `${core}(job|settings)\\.ts$` },
+      from: { path: `${core}job\\.ts$` },
       to: { path: core, pathNot: `${core}errors\\.ts$` },
+    },
+    {
+      name: "flow-control-is-pure",
+      comment: "What stores ask: it decides from what they bring, and knows nothing of them.",
+      severity: "error",
+      from: { path: `${core}(${flow})\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|errors|store|${flow})\\.ts$` },
     },
     {
       name: "port-imports-vocabulary-only",
       severity: "error",
       from: { path: `${core}(store|snapshot|transition|keys|moves)\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|errors|settings|store|transition|keys)\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|errors|store|transition|keys|${flow})\\.ts$` },
     },
     {
       name: "stores-import-port-and-vocabulary-only",
@@ -28,7 +37,7 @@ module.exports = {
       from: { path: `${core}stores/([^/]+)/`, pathNot: test },
       to: {
         path: core,
-        pathNot: [`${core}(store|snapshot|transition|moves|keys|job|settings|errors|clock)\\.ts$`, `${core}stores/$1/`],
+        pathNot: [`${core}(store|snapshot|transition|moves|keys|job|errors|clock|${flow})\\.ts$`, `${core}stores/$1/`],
       },
     },
     {

@@ -6,8 +6,12 @@ import { createHash } from "node:crypto";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { checkRetryPolicy, exponential, type RetryPolicy } from "./backoff.js";
 import { JobsError, type Issue } from "./errors.js";
-import type { Correlation, JobId, TraceCarrier } from "./job.js";
-import { isConcurrency, maxConcurrency } from "./settings.js";
+import type { Controls, Correlation, JobId, TraceCarrier } from "./job.js";
+import type { TypeControls } from "./admission.js";
+import type { EnqueueLimit } from "./intake.js";
+import { faultOfRate } from "./rate.js";
+import type { Rate } from "./rate.js";
+import { checkEnqueueLimit, isConcurrency, maxConcurrency } from "./settings.js";
 import type { NewJob, UniqueClaim } from "./store.js";
 
 /**
@@ -59,6 +63,28 @@ export interface DefinitionOptions<
    * otherwise while it runs, see `Queue.setType`.
    */
   readonly concurrency?: number;
+  /** Jobs with the same key share a concurrency: the game, the account, the host that they work on. */
+  readonly concurrencyKey?: (payload: StandardSchemaV1.InferOutput<PayloadSchema>) => string;
+  /** How many jobs of each concurrency key may be processing at once. Default 1 where there is a key. */
+  readonly concurrencyPerKey?: number;
+  /** How many jobs of this type may start in a time, in all processes together. Default: any number. */
+  readonly rate?: Rate;
+  /** Jobs with the same key share `ratePerKey`. */
+  readonly rateKey?: (payload: StandardSchemaV1.InferOutput<PayloadSchema>) => string;
+  readonly ratePerKey?: Rate;
+  /** How many units of the rates a job takes: its tokens, its bytes. Default 1. */
+  readonly weight?: (payload: StandardSchemaV1.InferOutput<PayloadSchema>) => number;
+  /** Groups take turns: a job waits for one job of each other group, not for all that came before it. */
+  readonly group?: (payload: StandardSchemaV1.InferOutput<PayloadSchema>) => string;
+  /** How much of its group's share a job takes. Default 1; 0.5 for a group that should get twice as much. */
+  readonly groupCost?: (payload: StandardSchemaV1.InferOutput<PayloadSchema>) => number;
+  /** What may come in. Default: everything. Beyond it, an enqueue is refused with the time after which to try again. */
+  readonly enqueueLimit?: EnqueueLimit;
+  /**
+   * What becomes of a job for which a rollout or a feature flag has its type switched off: `hold` (default) takes it in and lets
+   * it wait until it is switched on, `reject` refuses it.
+   */
+  readonly whenOff?: "hold" | "reject";
   /** Higher runs first. Default 0; from -1,000 to 1,000. */
   readonly priority?: number;
   readonly batch?: BatchOptions<StandardSchemaV1.InferOutput<PayloadSchema>>;
@@ -72,6 +98,11 @@ export interface JobDefinition<Input = unknown, Payload = unknown, Result = unkn
   readonly timeoutMs: number;
   readonly priority: number;
   readonly concurrency: number | null;
+  readonly controls: TypeControls | null;
+  /** What flow control must know of a job; null where nothing of it depends on the payload. */
+  readonly controlsOf: ((payload: Payload) => Controls) | null;
+  readonly enqueueLimit: EnqueueLimit | null;
+  readonly whenOff: "hold" | "reject";
   readonly batch: BatchOptions<Payload> | null;
   readonly payload: StandardSchemaV1<Input, Payload>;
   readonly result: StandardSchemaV1<unknown, Result> | null;
@@ -129,6 +160,10 @@ export function defineJob<
     timeoutMs,
     priority,
     concurrency,
+    controls: controlsOfType(options, refuse),
+    controlsOf: controlsOfJob(options),
+    enqueueLimit: checkedLimit(options.enqueueLimit, refuse),
+    whenOff: options.whenOff ?? "hold",
     correlation,
     unique,
     batch: options.batch ?? null,
@@ -136,6 +171,54 @@ export function defineJob<
     result: options.result ?? null,
     retry: checkRetryPolicy(options.retry ?? exponential()),
   };
+}
+
+type FlowOptions = Pick<
+  DefinitionOptions<StandardSchemaV1>,
+  "type" | "concurrencyKey" | "concurrencyPerKey" | "rate" | "rateKey" | "ratePerKey" | "weight" | "group" | "groupCost"
+>;
+
+function controlsOfType(options: FlowOptions, refuse: (why: string) => never): TypeControls | null {
+  const { concurrencyKey, rateKey, rate = null, ratePerKey = null } = options;
+  const concurrencyPerKey = options.concurrencyPerKey ?? (concurrencyKey === undefined ? null : 1);
+  if (concurrencyPerKey !== null && !isConcurrency(concurrencyPerKey)) {
+    refuse(`concurrencyPerKey is ${concurrencyPerKey}; give a whole number from 1 to ${maxConcurrency}.`);
+  }
+  if (concurrencyPerKey !== null && concurrencyKey === undefined) refuse("concurrencyPerKey needs a concurrencyKey.");
+  if (ratePerKey !== null && rateKey === undefined) refuse("ratePerKey needs a rateKey.");
+  if (options.groupCost !== undefined && options.group === undefined) refuse("groupCost needs a group.");
+  for (const [name, value] of Object.entries({ rate, ratePerKey })) {
+    const fault = value === null ? null : faultOfRate(value);
+    if (fault !== null) refuse(`${name} ${fault}.`);
+  }
+  if (concurrencyPerKey === null && rate === null && ratePerKey === null) return null;
+  return { concurrencyPerKey, rate, ratePerKey };
+}
+
+function controlsOfJob(options: FlowOptions): ((payload: unknown) => Controls) | null {
+  const { type, concurrencyKey, rateKey, weight, group, groupCost } = options;
+  if ([concurrencyKey, rateKey, weight, group].every((each) => each === undefined)) return null;
+  const amount = (name: string, value: number) => {
+    if (Number.isFinite(value) && value > 0 && value <= 1e9) return value;
+    return refuseOption(type)(`${name} is ${value}; it must be a number above 0, at most 1,000,000,000.`);
+  };
+  return (payload) => ({
+    concurrencyKey: concurrencyKey === undefined ? null : keyText(type, String(concurrencyKey(payload))),
+    rateKey: rateKey === undefined ? null : keyText(type, String(rateKey(payload))),
+    weight: amount("weight", weight?.(payload) ?? 1),
+    group: group === undefined ? null : shortText(String(group(payload))),
+    cost: amount("groupCost", groupCost?.(payload) ?? 1),
+  });
+}
+
+function checkedLimit(limit: EnqueueLimit | undefined, refuse: (why: string) => never): EnqueueLimit | null {
+  if (limit === undefined) return null;
+  try {
+    checkEnqueueLimit(limit);
+  } catch (error) {
+    refuse((error as Error).message);
+  }
+  return limit;
 }
 
 export function isTypeName(type: string): boolean {
@@ -156,6 +239,8 @@ export interface EnqueueOptions {
   readonly trace?: TraceCarrier;
   /** A blob (`store.blobs.put`) that belongs to the job and is deleted with it. */
   readonly blob?: string;
+  /** Who enqueues it, an API key for example: counts for `enqueueLimit.ratePerCaller`. At most 200 characters. */
+  readonly caller?: string;
 }
 
 /**
@@ -193,8 +278,15 @@ export function toNewJob<Input, Payload>(
       unique: uniqueClaim(definition, { payload: payload.value, text, correlation }),
       trace: options.trace ?? null,
       blob: options.blob ?? null,
+      controls: definition.controlsOf?.(payload.value) ?? null,
+      intake: intakeDefaults(definition),
+      caller: options.caller ?? null,
     };
   }
+}
+
+function intakeDefaults({ enqueueLimit, whenOff }: Pick<AnyDefinition, "enqueueLimit" | "whenOff">): NewJob["intake"] {
+  return enqueueLimit === null && whenOff === "hold" ? null : { limit: enqueueLimit, whenOff, isOn: null };
 }
 
 /**
@@ -315,9 +407,7 @@ function uniqueClaim<Payload>(
         ? // The stored JSON: what a schema makes of it may be something that JSON cannot tell apart.
           canonicalJson(JSON.parse(text))
         : String(unique.by(payload));
-  // Readable while it is short; hashed when it would bloat the index, or when a driver might cut it at a NUL.
-  const isReadable = subject.length <= 120 && !hasControlCharacters(subject);
-  const key = `${type} ${isReadable ? subject : createHash("sha256").update(subject).digest("base64url")}`;
+  const key = keyText(type, subject);
   const isPeriod = typeof unique.while === "object";
   return {
     key,
@@ -325,6 +415,16 @@ function uniqueClaim<Payload>(
     periodMs: isPeriod ? (unique.while as { periodMs: number }).periodMs : null,
     onConflict: unique.onConflict,
   };
+}
+
+function keyText(type: string, subject: string): string {
+  return `${type} ${shortText(subject)}`;
+}
+
+/** Readable while it is short; hashed when it would bloat the index, or when a driver might cut it at a NUL. */
+function shortText(subject: string): string {
+  const isReadable = subject.length <= 120 && !hasControlCharacters(subject);
+  return isReadable ? subject : createHash("sha256").update(subject).digest("base64url");
 }
 
 /** JSON with sorted keys: the same value gives the same text, in whatever order it was written. */
@@ -351,8 +451,11 @@ function mergeCorrelation(
   return correlation;
 }
 
-function checkTexts(type: string, { trace, blob }: EnqueueOptions): void {
+function checkTexts(type: string, { trace, blob, caller }: EnqueueOptions): void {
   const refuse = refuseOption(type);
+  if (caller !== undefined && (typeof caller !== "string" || caller.length > 200 || hasControlCharacters(caller))) {
+    refuse("caller must be a string of at most 200 characters, without control characters.");
+  }
   if (blob !== undefined && typeof blob !== "string") refuse("blob must be the id that store.blobs.put answered.");
   if (trace === undefined) return;
   const { traceparent, tracestate } = trace;

@@ -27,8 +27,10 @@ export {
   transitions,
   type AttemptError,
   type AttemptRecord,
+  type Controls,
   type Correlation,
   type FailReason,
+  type HeldBy,
   type Hold,
   type Job,
   type JobId,
@@ -51,6 +53,7 @@ export {
   type Middleware,
 } from "./processor.js";
 export {
+  allTakenIn,
   Queue,
   type AmendSummary,
   type By,
@@ -58,7 +61,12 @@ export {
   type JobPage,
   type JobQuery,
   type QueueOptions,
+  type Refused,
 } from "./queue.js";
+export type { TypeControls } from "./admission.js";
+export type { EnqueueLimit, IntakeDefaults, Refusal } from "./intake.js";
+export type { Rate } from "./rate.js";
+export type { Rollout } from "./rollout.js";
 export type { Pause, SettingsAnswer, SettingsChange, SettingsPatch, SettingsRecord, TypeSettings } from "./settings.js";
 export type * from "./snapshot.js";
 export type * from "./store.js";

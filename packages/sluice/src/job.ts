@@ -12,8 +12,9 @@ export type Correlation = Readonly<Record<string, string>>;
 
 /**
  * - `scheduled`: due later. Next: pending when due, cancelled.
- * - `pending`: runnable. Next: processing by a claim, cancelled.
- * - `blocked`: waits for the job that holds its unique key. Next: pending or scheduled when that job ends, cancelled.
+ * - `pending`: runnable. Next: processing by a claim, cancelled; blocked or scheduled by a claim that finds its key full or its rate spent.
+ * - `blocked`: waits for the job that holds its unique key, for room in its concurrency key, or for its type's rollout. Next:
+ *   pending or scheduled when that comes, cancelled.
  * - `processing`: an attempt holds it. Next: any ending, retrying, scheduled (snoozed), pending (released).
  * - `retrying`: the last attempt failed, waits for its backoff. Next: pending when due or retried now, cancelled.
  * - `completed`: done; the result is kept until retention. Final.
@@ -38,7 +39,7 @@ export type JobStatus = "pending" | "processing" | "completed" | "failed" | "can
 /** Every way from one state to another. Stores make no other move; the conformance suite checks each. */
 export const transitions = {
   scheduled: ["pending", "cancelled"],
-  pending: ["processing", "scheduled", "cancelled"],
+  pending: ["processing", "scheduled", "blocked", "cancelled"],
   blocked: ["pending", "scheduled", "cancelled"],
   processing: ["completed", "failed", "cancelled", "retrying", "scheduled", "pending"],
   retrying: ["pending", "scheduled", "cancelled"],
@@ -58,6 +59,11 @@ export function canMove(from: JobState, to: JobState): boolean {
 /** Terminal for the engine: nothing happens to the job any more unless an operator asks. */
 export function hasEnded(state: JobState): state is "completed" | "failed" | "cancelled" {
   return state === "completed" || state === "failed" || state === "cancelled";
+}
+
+/** Taken in, and neither running nor ended: what a backlog is made of. */
+export function isWaiting(state: JobState): boolean {
+  return statusOf(state) === "pending";
 }
 
 export function statusOf(state: JobState): JobStatus {
@@ -115,6 +121,30 @@ export interface TraceCarrier {
   readonly tracestate?: string;
 }
 
+/** What flow control knows of a job: derived from its payload at enqueue, null where its type has none of it. */
+export interface Controls {
+  /** Jobs with the same key share a concurrency. Begins with the job's type, as does `rateKey`. */
+  readonly concurrencyKey: string | null;
+  /** Jobs with the same key share a rate. */
+  readonly rateKey: string | null;
+  /** What it takes of a rate. */
+  readonly weight: number;
+  /** Jobs of a type take turns by group. */
+  readonly group: string | null;
+  /** How much of its group's share it takes: 1 for a usual job of a usual group. */
+  readonly cost: number;
+}
+
+/**
+ * Why a job waits, where its state does not say:
+ * - `concurrency_key`: blocked; as many jobs of its key are processing as may be.
+ * - `rollout`: blocked; its type is not yet switched on for it.
+ * - `rate`: scheduled for, or pending since, the instant that the rate of its key has given it.
+ *
+ * A blocked job without one waits for the job that holds its unique key.
+ */
+export type HeldBy = "concurrency_key" | "rollout" | "rate";
+
 /** A job as stores keep it: flat, instants in ms since the epoch on the store's clock, payload and output as JSON text. */
 export interface JobRecord {
   readonly id: JobId;
@@ -141,6 +171,8 @@ export interface JobRecord {
   readonly cancelReason: string | null;
   readonly error: AttemptError | null;
   readonly progress: Progress | null;
+  readonly controls: Controls | null;
+  readonly heldBy: HeldBy | null;
 }
 
 export interface JobBase<Payload> {

@@ -4,8 +4,12 @@
  * touches as a `Book` and writes down what has become of them. The memory store's book is all it has; PostgreSQL's is a
  * transaction. Pure: no clock, no rows of a database.
  */
+import { placeOf } from "./fairness.js";
+import type { Turns } from "./fairness.js";
+import { arrivalOf, takeIn } from "./intake.js";
+import type { Intake } from "./intake.js";
 import { canMove, hasEnded } from "./job.js";
-import type { AttemptRecord, Hold, JobId, JobRecord, JobState } from "./job.js";
+import type { AttemptRecord, HeldBy, Hold, JobId, JobRecord, JobState } from "./job.js";
 import type { Keys } from "./keys.js";
 import type {
   AmendAnswer,
@@ -34,8 +38,14 @@ export interface Book<R extends Row> {
   readonly now: number;
   readonly keys: Keys<R>;
   find(id: JobId): R | undefined;
-  /** A new row, in its first state. */
-  insert(job: NewJob, state: JobState): R;
+  /** A new row, in its first state. @param rank Where it has a place of its own; otherwise it stands behind all others. */
+  insert(job: NewJob, state: JobState, rank?: number): R;
+  /** What the type of a new job takes in; null: everything. */
+  intakeOf(job: NewJob): Intake | null;
+  /** The queue that a job with a group gets its place in. */
+  turnsOf(type: string, priority: number): Turns;
+  /** One job less has this concurrency key and is pending or processing: the next one that waits for it may be pending. */
+  freeKey(key: string): void;
   /** `row` is no longer what it was. `from`: the state it left, where it moved. */
   changed(row: R, from?: JobState): void;
   /** Workers should look: a job may be runnable, or a cancellation is requested. */
@@ -50,34 +60,43 @@ type AmendResult = AmendAnswer["results"][number];
 
 // ── enqueue ─────────────────────────────────────────────────────────────────
 
-export function enqueueOne<R extends Row>(book: Book<R>, job: NewJob): EnqueueResult {
+/** @param isChild Part of work that was taken in before: it may be held, never refused. */
+export function enqueueOne<R extends Row>(book: Book<R>, job: NewJob, isChild = false): EnqueueResult {
   const { now, keys } = book;
   const sentBefore = book.find(job.id);
   if (sentBefore !== undefined) return created(sentBefore);
 
-  const state = firstState(dueAt(job, now), now);
   // Also when the holder waits again (a retry), and when its period is over: the newest payload must be the one that runs last.
   const successor = job.unique?.onConflict === "rerun" ? keys.successor(job.unique.key) : undefined;
   if (successor !== undefined) return replace(book, successor, job);
 
   const holder = job.unique === null ? undefined : keys.holder(job.unique.key, now);
-  if (job.unique === null || holder === undefined) {
-    const row = book.insert(job, state);
-    keys.take(row);
-    return created(row);
-  }
+  const move = holder === undefined ? "add" : conflictMove(job.unique!.onConflict, holder.job.state);
+  if (move === "keep") return { outcome: "duplicate", job: toRecord(holder!) };
+  if (move === "replace") return replace(book, holder!, job);
 
-  switch (conflictMove(job.unique.onConflict, holder.job.state)) {
-    case "keep":
-      return { outcome: "duplicate", job: toRecord(holder) };
-    case "replace":
-      return replace(book, holder, job);
-    case "block": {
-      const row = book.insert(job, "blocked");
-      keys.wait(row);
-      return created(row);
-    }
-  }
+  const taken = arrive(book, job, isChild);
+  if (taken.outcome === "refused") return taken;
+  const isBlocked = move === "block" || taken.heldBy !== null;
+  const row = book.insert(job, isBlocked ? "blocked" : firstState(dueAt(job, now), now), rankOf(book, job));
+  // Behind another job it waits for that one, and no rollout must let it go before.
+  row.job.heldBy = move === "block" ? null : taken.heldBy;
+  if (move === "block") keys.wait(row);
+  else keys.take(row);
+  return created(row);
+}
+
+/** Asks the intake of its type. */
+function arrive<R extends Row>(book: Book<R>, job: NewJob, isChild: boolean): ReturnType<typeof takeIn> {
+  const intake = book.intakeOf(job);
+  if (intake === null) return { outcome: "taken", heldBy: null };
+  return takeIn(isChild ? { ...intake, limit: null } : intake, arrivalOf(job, isChild), book.now);
+}
+
+/** The place that its group gives a new job; undefined where its time does. */
+function rankOf<R extends Row>(book: Book<R>, { type, priority, controls }: NewJob): number | undefined {
+  if (controls === null || controls.group === null) return undefined;
+  return placeOf(book.turnsOf(type, priority), { group: controls.group, cost: controls.cost }, book.now);
 }
 
 /** The record of a job as it is on arrival. */
@@ -111,6 +130,8 @@ export function newRecord(
     cancelReason: null,
     error: null,
     progress: null,
+    controls: job.controls,
+    heldBy: null,
   };
 }
 
@@ -137,8 +158,11 @@ function replace<R extends Row>(book: Book<R>, row: R, newer: NewJob): EnqueueRe
 
   const state = firstState(due, book.now);
   if (job.state !== "blocked" && job.state !== state) move(book, row, state);
+  // With another payload it may have another key: a claim will see.
+  if (isOtherPayload && job.heldBy === "concurrency_key") move(book, row, state, row.rank);
   if (isOtherPayload) {
     startAfresh(book, row);
+    job.controls = structuredClone(newer.controls);
     job.maxAttempts = newer.maxAttempts;
     job.correlation = structuredClone(newer.correlation);
     job.trace = structuredClone(newer.trace);
@@ -202,7 +226,7 @@ export function settleOne<R extends Row>(book: Book<R>, settlement: Settlement):
   // It waits again. If another job has the key by now, both wait: turning one away now would lose it.
   if (!hasEnded(state) && row.unique?.holdWhile === "pending") keys.takeIfFree(row, now);
   // After the move: a child may take over the key that its parent has just given back.
-  if (settlement.kind === "complete") for (const child of settlement.children) enqueueOne(book, child);
+  if (settlement.kind === "complete") for (const child of settlement.children) enqueueOne(book, child, true);
   return result;
 }
 
@@ -232,19 +256,60 @@ function recordAttempt<R extends Row>(book: Book<R>, row: R, settlement: Settlem
 // ── the one place where a job changes its state ─────────────────────────────
 
 /** @param rank The instant that decides its turn if it becomes pending: not always the present. */
-export function move<R extends Row>(book: Book<R>, row: R, to: JobState, rank = book.now): void {
+export function move<R extends Row>(
+  book: Book<R>,
+  row: R,
+  to: JobState,
+  rank = book.now,
+  heldBy: HeldBy | null = null,
+): void {
   const { job } = row;
   const from = job.state;
   if (!canMove(from, to)) throw new TypeError(`A store tried to move job ${job.id} from ${from} to ${to}.`);
 
   job.state = to;
-  if (to === "pending") row.rank = rank;
+  // A place among groups was given once and for all.
+  if (to === "pending" && job.controls?.group == null) row.rank = rank;
+  // What a rate has given a job is its own until it starts.
+  if (!(from === "scheduled" && to === "pending")) job.heldBy = null;
   if (to !== "processing" && to !== "completed") job.workerId = null;
   job.isCancelRequested = false;
   if (to !== "cancelled") job.cancelReason = null;
   job.finishedAt = hasEnded(to) ? book.now : null;
   book.changed(row, from);
+  const key = job.controls?.concurrencyKey ?? null;
+  if (key !== null && isInKey(from) && !isInKey(to) && heldBy !== "concurrency_key") book.freeKey(key);
   if (hasEnded(to)) giveBackKey(book, row);
+}
+
+/** The limits of its type have changed: what its key or its rate has made it wait for is not so any more. */
+export function replan<R extends Row>(book: Book<R>, row: R): void {
+  const { job } = row;
+  if (job.heldBy === "concurrency_key") move(book, row, firstState(job.runAt, book.now), row.rank);
+  if (job.heldBy !== "rate") return;
+  if (job.state === "scheduled") {
+    job.runAt = book.now;
+    move(book, row, "pending", row.rank);
+  }
+  job.heldBy = null;
+  book.changed(row);
+}
+
+/** Counts among those that may be processing with its concurrency key. */
+function isInKey(state: JobState): boolean {
+  return state === "pending" || state === "processing";
+}
+
+/** A claim has found its key full, or its type is not switched on for it. */
+export function hold<R extends Row>(book: Book<R>, row: R, heldBy: "concurrency_key" | { readonly at: number }): void {
+  if (typeof heldBy === "string") {
+    move(book, row, "blocked", row.rank, heldBy);
+    row.job.heldBy = heldBy;
+    return;
+  }
+  row.job.runAt = heldBy.at;
+  move(book, row, "scheduled");
+  row.job.heldBy = "rate";
 }
 
 /** In the same step, the job that waits for the key becomes runnable. */
@@ -261,7 +326,7 @@ export function amendOne<R extends Row>(book: Book<R>, id: JobId, command: Opera
 
   const { job } = row;
   const { state, payload } = job;
-  const next = amendMove(command.action, state);
+  const next = amendMove(command.action, state, job.heldBy);
   if (next === "wrong_state") return { id, outcome: next, state };
 
   const isRevived = state === "failed" && typeof next === "object" && next.to === "pending";
@@ -269,6 +334,7 @@ export function amendOne<R extends Row>(book: Book<R>, id: JobId, command: Opera
 
   if (command.action === "edit") {
     if (command.payload !== payload) startAfresh(book, row);
+    job.controls = structuredClone(command.controls);
     job.payload = command.payload;
     job.version = command.version;
     book.changed(row);
@@ -278,6 +344,8 @@ export function amendOne<R extends Row>(book: Book<R>, id: JobId, command: Opera
     job.cancelReason = command.reason;
     book.changed(row);
     book.hintWork();
+  } else if (next === "let_go") {
+    move(book, row, firstState(job.runAt, book.now), row.rank);
   } else if (next !== "edit_in_place") {
     if (next.to === "pending") job.runAt = book.now;
     if (next.to === "cancelled") job.cancelReason = command.reason;

@@ -10,6 +10,8 @@ import { JobsError } from "./errors.js";
 import { Events } from "./events.js";
 import { idSource } from "./ids.js";
 import { toJob, type AttemptRecord, type Job, type JobId } from "./job.js";
+import { refusalError } from "./intake.js";
+import type { Refusal } from "./intake.js";
 import { newRecord } from "./moves.js";
 import type {
   AmendOutcome,
@@ -41,9 +43,12 @@ export interface QueueOptions<Tx> {
  * the key has taken the new payload.
  */
 export interface Enqueued<Payload = unknown, Result = unknown> {
-  readonly outcome: EnqueueResult["outcome"];
+  readonly outcome: "created" | "duplicate" | "replaced";
   readonly job: Job<Payload, Result>;
 }
+
+/** What the type's enqueue limit or rollout did not take in: there is no such job. */
+export type Refused = Refusal & { readonly job: null };
 
 /** What a page of `list` or a command by filter looks at. All given conditions must hold. */
 export interface JobQuery extends Omit<JobFilter, "createdAfter" | "createdBefore"> {
@@ -96,7 +101,8 @@ export class Queue<Tx = never> {
    * With `tx`, the job becomes part of the caller's transaction and exists when and if that commits. On a store with
    * synchronous transactions (SQLite) everything happens before the call returns, and an error is thrown, not rejected: it
    * rolls the caller's transaction back like any other. A payload schema that is asynchronous cannot be used there.
-   * @throws {JobsError} INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_OPTIONS, STORE_UNAVAILABLE
+   * @throws {JobsError} INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_OPTIONS, STORE_UNAVAILABLE; ENQUEUE_REFUSED, with `reason` and
+   * `retryAfterMs`, when the type's enqueue limit or rollout does not take it in
    */
   enqueue<Input, Payload, Result>(
     definition: JobDefinition<Input, Payload, Result>,
@@ -110,14 +116,25 @@ export class Queue<Tx = never> {
   }
 
   /**
-   * Adds many jobs of one type; resolves when all are durable, with one answer each, in order. Refused payloads reject the
-   * call before anything is added. With `tx`, as for `enqueue`.
+   * Adds many jobs of one type; resolves when all are durable, with one answer each, in order. Invalid payloads reject the
+   * call before anything is added; a job that is refused by a limit or a rollout is answered so, and the others are added. With
+   * `tx`, as for `enqueue`: one that is refused is an error, since the caller's transaction counts on all of them.
    */
   enqueueMany<Input, Payload, Result>(
     definition: JobDefinition<Input, Payload, Result>,
     payloads: readonly Input[],
+    options: EnqueueOptions & { readonly tx: Tx & {} },
+  ): Promise<readonly Enqueued<Input, Result>[]>;
+  enqueueMany<Input, Payload, Result>(
+    definition: JobDefinition<Input, Payload, Result>,
+    payloads: readonly Input[],
+    options?: EnqueueOptions & { readonly tx?: Tx },
+  ): Promise<readonly (Enqueued<Input, Result> | Refused)[]>;
+  enqueueMany<Input, Payload, Result>(
+    definition: JobDefinition<Input, Payload, Result>,
+    payloads: readonly Input[],
     options: EnqueueOptions & { readonly tx?: Tx } = {},
-  ): Promise<readonly Enqueued<Input, Result>[]> {
+  ): Promise<readonly (Enqueued<Input, Result> | Refused)[]> {
     if (options.tx !== undefined) {
       return this.#enqueueWithin(
         options.tx,
@@ -134,14 +151,14 @@ export class Queue<Tx = never> {
     options: EnqueueOptions,
   ): Promise<Enqueued<Input, Result>> {
     const job = await toNewJob(definition, payload, options, this.#newId());
-    return this.#answer(job, await this.#enqueues.add(job));
+    return takenIn(job.type, this.#answer<Input, Result>(job, await this.#enqueues.add(job)));
   }
 
   async #enqueueManyDurably<Input, Payload, Result>(
     definition: JobDefinition<Input, Payload, Result>,
     payloads: readonly Input[],
     options: EnqueueOptions,
-  ): Promise<readonly Enqueued<Input, Result>[]> {
+  ): Promise<readonly (Enqueued<Input, Result> | Refused)[]> {
     const jobs: NewJob[] = [];
     for (const payload of payloads) jobs.push(await toNewJob(definition, payload, options, this.#newId()));
     const results = await Promise.all(jobs.map((job) => this.#enqueues.add(job)));
@@ -155,10 +172,12 @@ export class Queue<Tx = never> {
     items: readonly { payload: Input; options: EnqueueOptions }[],
   ): Promise<Enqueued<Input, Result>[]> {
     const make = () => items.map(({ payload, options }) => toNewJob(definition, payload, options, this.#newId()));
-    const add = async (jobs: readonly NewJob[]) => {
-      const results = await this.#store.enqueue(jobs, tx);
-      return results.map((result, index) => toEnqueued<Input, Result>(jobs[index]!, result));
-    };
+    const add = (jobs: readonly NewJob[]) =>
+      this.#store
+        .enqueue(jobs, tx)
+        .then((results) =>
+          results.map((result, index) => takenIn(definition.type, toEnqueued<Input, Result>(jobs[index]!, result))),
+        );
     if (this.#store.capabilities.transactions === "synchronous") {
       const jobs = make();
       if (areMade(jobs)) return add(jobs);
@@ -175,8 +194,8 @@ export class Queue<Tx = never> {
     })();
   }
 
-  #answer<Payload, Result>(job: NewJob, result: EnqueueResult): Enqueued<Payload, Result> {
-    if (this.events.hasListener("job.enqueued")) {
+  #answer<Payload, Result>(job: NewJob, result: EnqueueResult): Enqueued<Payload, Result> | Refused {
+    if (result.outcome !== "refused" && this.events.hasListener("job.enqueued")) {
       const subject = subjectOf(result.outcome === "created" ? job : result.job);
       this.events.emit("job.enqueued", { job: subject, outcome: result.outcome });
     }
@@ -260,7 +279,8 @@ export class Queue<Tx = never> {
     by?: By,
   ): Promise<AmendOutcome> {
     const edited = await toNewJob(definition, payload, {}, id);
-    return this.#amendOne(id, { action: "edit", payload: edited.payload, version: edited.version }, by);
+    const { version, controls } = edited;
+    return this.#amendOne(id, { action: "edit", payload: edited.payload, version, controls }, by);
   }
 
   /** `cancel` for every job that matches. */
@@ -296,7 +316,11 @@ export class Queue<Tx = never> {
     { ifVersion = null, ...by }: By & { readonly ifVersion?: number | null } = {},
   ): Promise<TypeSettings> {
     if (!isTypeName(type)) {
-      throw new JobsError("INVALID_OPTIONS", `${JSON.stringify(type)} is no name of a type.`, { option: "type" });
+      throw new JobsError(
+        "INVALID_OPTIONS",
+        `${JSON.stringify(type)} is no name of a type. Give 1 to 100 letters, digits, '.', '_', '-' or ':'.`,
+        { option: "type" },
+      );
     }
     const change = { type, patch: checkPatch(patch), ifVersion, ...byOf(by) };
     const { outcome, settings } = await this.#store.setType(change);
@@ -370,9 +394,29 @@ function areMade(jobs: readonly (NewJob | Promise<NewJob>)[]): jobs is readonly 
   return !jobs.some((job) => job instanceof Promise);
 }
 
-function toEnqueued<Payload, Result>(job: NewJob, result: EnqueueResult): Enqueued<Payload, Result> {
+function toEnqueued<Payload, Result>(job: NewJob, result: EnqueueResult): Enqueued<Payload, Result> | Refused {
+  if (result.outcome === "refused") return { ...result, job: null };
   if (result.outcome !== "created") return { outcome: result.outcome, job: toJob<Payload, Result>(result.job) };
   const { state, createdAt, runAt } = result;
   const record = newRecord(job, { state, createdAt, runAt });
   return { outcome: "created", job: toJob<Payload, Result>(record) };
+}
+
+/**
+ * The answers of `enqueueMany`, for a caller who cannot go on without all of them.
+ * @throws {JobsError} ENQUEUE_REFUSED when one was refused; the others are there.
+ */
+export function allTakenIn<Payload, Result>(
+  answers: readonly (Enqueued<Payload, Result> | Refused)[],
+): readonly Enqueued<Payload, Result>[] {
+  const type = answers.find(({ job }) => job !== null)?.job?.type ?? "this type";
+  return answers.map((answer) => takenIn(type, answer));
+}
+
+function takenIn<Payload, Result>(
+  type: string,
+  answer: Enqueued<Payload, Result> | Refused,
+): Enqueued<Payload, Result> {
+  if (answer.outcome !== "refused") return answer;
+  throw refusalError(type, answer);
 }

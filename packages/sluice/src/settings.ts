@@ -1,8 +1,14 @@
 /**
- * What an operator may change about a type of job while it runs: paused or not, and how many at once. The definition gives the
- * defaults; a change is versioned, kept, and in force at the next claim of every process (OQ2, R1). Pure: stores keep and apply.
+ * What an operator may change about a type of job while it runs: paused or not, how many at once, how many in a time, how many may
+ * come in, and for whom it is switched on. The definition gives the defaults; a change is versioned, kept, and in force at the next
+ * claim or enqueue of every process (OQ2, R1, O2). Pure: stores keep and apply.
  */
 import { JobsError } from "./errors.js";
+import type { EnqueueLimit } from "./intake.js";
+import { checkRate } from "./rate.js";
+import type { Rate } from "./rate.js";
+import { faultOfRollout } from "./rollout.js";
+import type { Rollout } from "./rollout.js";
 
 /** No job of the type is claimed. What runs goes on. */
 export interface Pause {
@@ -20,12 +26,21 @@ export interface TypeSettings {
   readonly pause: Pause | null;
   /** How many jobs of the type may be processing at once, in all processes together; null: what the definition says. */
   readonly concurrency: number | null;
+  /** The same for the jobs of each concurrency key. */
+  readonly concurrencyPerKey: number | null;
+  /** How many jobs of the type may start in a time, in all processes together; null: what the definition says. */
+  readonly rate: Rate | null;
+  /** The same for the jobs of each rate key. */
+  readonly ratePerKey: Rate | null;
+  /** What may come in; null: what the definition says. */
+  readonly enqueueLimit: EnqueueLimit | null;
+  /** For whom the type is switched on; null: for everybody. */
+  readonly rollout: Rollout | null;
 }
 
-/** What is left out stays as it is; null goes back to the default: not paused, as many as the definition says. */
-export interface SettingsPatch {
+/** What is left out stays as it is; null goes back to the default: not paused, for everybody, otherwise as the definition says. */
+export interface SettingsPatch extends Partial<Omit<TypeSettings, "type" | "version" | "pause">> {
   readonly pause?: { readonly reason?: string | null; readonly until?: number | null } | null;
-  readonly concurrency?: number | null;
 }
 
 export interface SettingsChange {
@@ -55,7 +70,22 @@ export interface SettingsAnswer {
 export const maxConcurrency = 1_000_000;
 
 export function defaultSettings(type: string): TypeSettings {
-  return { type, version: 0, pause: null, concurrency: null };
+  return {
+    type,
+    version: 0,
+    pause: null,
+    concurrency: null,
+    concurrencyPerKey: null,
+    rate: null,
+    ratePerKey: null,
+    enqueueLimit: null,
+    rollout: null,
+  };
+}
+
+/** From the text that a store keeps, be it of a version that knew fewer settings. */
+export function parseSettings(type: string, text: string | null): TypeSettings {
+  return text === null ? defaultSettings(type) : { ...defaultSettings(type), ...(JSON.parse(text) as TypeSettings) };
 }
 
 /** The settings after the change, or null when it was made for another version. */
@@ -65,16 +95,34 @@ export function changeSettings(
   now: number,
 ): { readonly settings: TypeSettings; readonly record: SettingsRecord } | null {
   if (ifVersion !== null && ifVersion !== settings.version) return null;
-  const { pause, concurrency } = patch;
+  const { pause, ...others } = patch;
+  const given = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   const after: TypeSettings = {
     ...settings,
+    ...given,
     version: settings.version + 1,
     ...(pause !== undefined && {
       pause: pause === null ? null : { actor, reason: pause.reason ?? null, since: now, until: pause.until ?? null },
     }),
-    ...(concurrency !== undefined && { concurrency }),
   };
   return { settings: after, record: { at: now, actor, reason, before: settings, after } };
+}
+
+/** Whether what waits for its key or its rate must be looked at anew: what it waits for was said by other settings. */
+export function doesReplan({ before, after }: Pick<SettingsRecord, "before" | "after">): boolean {
+  const limitsOf = ({ concurrencyPerKey, rate, ratePerKey }: TypeSettings) =>
+    JSON.stringify([concurrencyPerKey, rate, ratePerKey]);
+  return limitsOf(before) !== limitsOf(after);
+}
+
+/** Whether a new job of the type must be looked at before it is taken in. */
+export function hasIntake({ enqueueLimit, rollout }: TypeSettings): boolean {
+  return enqueueLimit !== null || rollout !== null;
+}
+
+/** Whether the settings ask for more of a claim than a pause and a concurrency. */
+export function isGated({ concurrencyPerKey, rate, ratePerKey }: TypeSettings): boolean {
+  return concurrencyPerKey !== null || rate !== null || ratePerKey !== null;
 }
 
 export function isPaused({ pause }: TypeSettings, now: number): boolean {
@@ -96,22 +144,43 @@ export function roomIn(
   return most === null ? Infinity : Math.max(0, most - processing());
 }
 
+const patchNames: readonly string[] = Object.keys(defaultSettings("")).filter(
+  (name) => name !== "type" && name !== "version",
+);
+
 /** @throws {JobsError} INVALID_OPTIONS */
 export function checkPatch(patch: SettingsPatch): SettingsPatch {
-  const { pause, concurrency } = patch;
-  if (concurrency !== undefined && concurrency !== null) checkConcurrency("concurrency", concurrency);
+  for (const name of Object.keys(patch)) {
+    if (!patchNames.includes(name)) {
+      refuse(name, undefined, `${name} is no setting of a type. There are ${patchNames.join(", ")}`);
+    }
+  }
+  const { pause, concurrency, concurrencyPerKey, rate, ratePerKey, enqueueLimit, rollout } = patch;
+  if (concurrency != null) checkConcurrency("concurrency", concurrency);
+  if (concurrencyPerKey != null) checkConcurrency("concurrencyPerKey", concurrencyPerKey);
+  if (rate != null) checkRate("rate", rate);
+  if (ratePerKey != null) checkRate("ratePerKey", ratePerKey);
+  if (enqueueLimit != null) checkEnqueueLimit(enqueueLimit);
+  const fault = rollout == null ? null : faultOfRollout(rollout);
+  if (fault !== null) refuse("rollout", rollout, `rollout ${fault}`);
   const until = pause?.until ?? null;
   if (until !== null && !(Number.isFinite(until) && Math.abs(until) <= 8.64e15)) {
-    throw new JobsError(
-      "INVALID_OPTIONS",
-      `pause.until is ${until}. Give ms since 1970, or null to pause until resumed.`,
-      {
-        option: "pause.until",
-        value: until,
-      },
-    );
+    refuse("pause.until", until, `pause.until is ${until}. Give ms since 1970, or null to pause until resumed`);
   }
   return until === null || pause == null ? patch : { ...patch, pause: { ...pause, until: Math.ceil(until) } };
+}
+
+/** @throws {JobsError} INVALID_OPTIONS */
+export function checkEnqueueLimit({ rate, ratePerCaller, maxBacklog }: EnqueueLimit): void {
+  if (rate != null) checkRate("enqueueLimit.rate", rate);
+  if (ratePerCaller != null) checkRate("enqueueLimit.ratePerCaller", ratePerCaller);
+  if (maxBacklog != null && !(Number.isInteger(maxBacklog) && maxBacklog >= 1)) {
+    refuse(
+      "enqueueLimit.maxBacklog",
+      maxBacklog,
+      `enqueueLimit.maxBacklog is ${maxBacklog}. Give a whole number from 1`,
+    );
+  }
 }
 
 export function isConcurrency(value: number): boolean {
@@ -119,11 +188,12 @@ export function isConcurrency(value: number): boolean {
 }
 
 /** @throws {JobsError} INVALID_OPTIONS */
-function checkConcurrency(option: string, value: number): number {
-  if (isConcurrency(value)) return value;
-  throw new JobsError(
-    "INVALID_OPTIONS",
-    `${option} is ${value}. Give a whole number from 1 to ${maxConcurrency.toLocaleString("en")}; to stop a type, pause it.`,
-    { option, value },
-  );
+function checkConcurrency(option: string, value: number): void {
+  if (isConcurrency(value)) return;
+  const most = maxConcurrency.toLocaleString("en");
+  refuse(option, value, `${option} is ${value}. Give a whole number from 1 to ${most}; to stop a type, pause it`);
+}
+
+function refuse(option: string, value: unknown, why: string): never {
+  throw new JobsError("INVALID_OPTIONS", `${why}.`, { option, value });
 }

@@ -10,9 +10,12 @@
  * - Instants are milliseconds on the store's clock. Durations go in, instants come out.
  * - Text that is not JSON (log lines, reasons, actors) may come back with U+FFFD in place of NUL.
  */
+import type { TypeControls } from "./admission.js";
+import type { IntakeDefaults, Refusal } from "./intake.js";
 import type {
   AttemptError,
   AttemptRecord,
+  Controls,
   Correlation,
   FailReason,
   Hold,
@@ -48,7 +51,9 @@ export interface Store<Tx = never> {
   /**
    * Adds jobs. With a future due time a job becomes `scheduled`, otherwise `pending`; a unique key that another job holds
    * decides by `onConflict` (see `UniqueClaim`).
-   * With `tx`, runs inside the caller's transaction: the jobs exist when and if that commits. A store whose transactions are
+   * A job that its type's intake refuses (`takeIn`, intake.ts) is answered `refused` and leaves nothing; children of a completed
+   * job are never refused. A job with a group takes the place that `placeOf` (fairness.ts) gives it.
+   * With `tx`, a refusal is thrown as ENQUEUE_REFUSED, and it runs inside the caller's transaction: the jobs exist when and if that commits. A store whose transactions are
    * synchronous does everything before it returns, and throws instead of rejecting.
    */
   enqueue(jobs: readonly NewJob[], tx?: Tx): Promise<readonly EnqueueResult[]>;
@@ -57,7 +62,8 @@ export interface Store<Tx = never> {
    * First makes `pending` what is due, then hands over up to `limit` pending jobs: highest priority first, then longest pending;
    * per type at most its own limit, and only versions the worker knows. Each becomes `processing`, its attempt and epoch grow by one.
    * Of a paused type nothing is handed over; of a type with a concurrency, so many that no more than that are processing, in all
-   * processes, whoever claims at the same moment.
+   * processes, whoever claims at the same moment. Of a type with rates or a concurrency per key, what `admit` (admission.ts) lets in;
+   * a job that it blocks or gives an instant to moves there in the same transaction.
    */
   claim(request: ClaimRequest): Promise<ClaimAnswer>;
 
@@ -147,6 +153,11 @@ export interface NewJob {
   readonly trace: TraceCarrier | null;
   /** A blob that belongs to the job and is deleted with it. */
   readonly blob: string | null;
+  readonly controls: Controls | null;
+  /** What must be asked before it is taken in; null: only the settings of its type. */
+  readonly intake: IntakeDefaults | null;
+  /** Who enqueues it, where callers have limits of their own. */
+  readonly caller: string | null;
 }
 
 /**
@@ -177,7 +188,8 @@ export type EnqueueResult =
       readonly createdAt: number;
       readonly runAt: number;
     }
-  | { readonly outcome: "duplicate" | "replaced"; readonly job: JobRecord };
+  | { readonly outcome: "duplicate" | "replaced"; readonly job: JobRecord }
+  | Refusal;
 
 // ── claim and settle ────────────────────────────────────────────────────────
 
@@ -195,6 +207,8 @@ export interface ClaimedType {
   readonly maxVersion: number;
   /** How many may be processing at once where the type's settings do not say; null: any number. */
   readonly concurrency: number | null;
+  /** What else the type's definition limits; null: nothing. */
+  readonly controls: TypeControls | null;
 }
 
 /** What a worker needs to run a job, and no more: this crosses a thread for every job. */
@@ -217,11 +231,11 @@ export interface ClaimedJob {
 
 export interface ClaimAnswer {
   readonly jobs: readonly ClaimedJob[];
-  /** Until the next scheduled or retrying job of these types is due; null when there is none. */
+  /** Until the next scheduled or retrying job of these types is due, or a rate lets the next one start; null when there is none. */
   readonly nextDueInMs: number | null;
   /** Jobs of this worker that somebody asked to cancel. */
   readonly cancels: readonly Hold[];
-  /** Those of the types that have a concurrency: there may be room when a job of one ends. */
+  /** Those of the types that have a concurrency or a rate: what is claimed of them must start at once. */
   readonly limited: readonly string[];
 }
 
@@ -339,14 +353,15 @@ export interface LostJob extends ClaimedJob {
  * - `edit`: takes a new payload and version, then as retry for a failed job; allowed while it waits or has failed. The old
  *   payload goes to the audit; with another one, the steps, the progress and the spent attempts go as well.
  * - `discard`: a failed job becomes cancelled.
+ * - `release`: a job that its type's rollout keeps blocked may run.
  */
 export type OperatorCommand = {
   readonly target: { readonly ids: readonly JobId[] } | { readonly filter: JobFilter; readonly page: Page };
   readonly actor: string;
   readonly reason: string | null;
 } & (
-  | { readonly action: "cancel" | "retry" | "discard" }
-  | { readonly action: "edit"; readonly payload: string; readonly version: number }
+  | { readonly action: "cancel" | "retry" | "discard" | "release" }
+  | { readonly action: "edit"; readonly payload: string; readonly version: number; readonly controls: Controls | null }
 );
 
 /** `key_taken`: the job's unique key belongs to another job by now. */

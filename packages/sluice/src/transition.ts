@@ -3,11 +3,11 @@
  * How a state is kept, and what else changes with it (keys, attempts, the audit), is the store's to write; see store.ts.
  */
 import { assertNever } from "./errors.js";
-import type { JobState } from "./job.js";
+import type { HeldBy, JobState } from "./job.js";
 import type { OperatorCommand, Settlement, UniqueClaim } from "./store.js";
 
-/** States in which the holder of a unique key can still take a newer payload. A blocked job waits too, but holds no key yet. */
-const waitingStates = ["scheduled", "pending", "retrying"] as const satisfies readonly JobState[];
+/** States in which the holder of a unique key can still take a newer payload. */
+const waitingStates = ["scheduled", "pending", "blocked", "retrying"] as const satisfies readonly JobState[];
 
 /** The state of a job that becomes available at `now`. `dueAt` null means at once; an instant that has come counts as come. */
 export function firstState(dueAt: number | null, now: number): "scheduled" | "pending" {
@@ -70,12 +70,14 @@ const cancelledInstead = { state: "cancelled", result: "cancelled" } as const;
  * - `{ to }`: it moves there.
  * - `request_cancel`: an attempt holds it; it is asked to stop.
  * - `edit_in_place`: it takes the new payload and stays where it is.
+ * - `let_go`: it waits for its time or a worker from now on, as if it had just been added.
  * - `wrong_state`: nothing.
  */
 export function amendMove(
   action: OperatorCommand["action"],
   state: JobState,
-): { readonly to: JobState } | "request_cancel" | "edit_in_place" | "wrong_state" {
+  heldBy: HeldBy | null,
+): { readonly to: JobState } | "request_cancel" | "edit_in_place" | "let_go" | "wrong_state" {
   switch (action) {
     case "cancel":
       if (state === "processing") return "request_cancel";
@@ -84,9 +86,13 @@ export function amendMove(
       return state === "failed" || state === "retrying" ? { to: "pending" } : "wrong_state";
     case "edit":
       if (state === "failed") return { to: "pending" };
+      // With another payload it may have another key.
+      if (heldBy === "concurrency_key") return "let_go";
       return isQueued(state) ? "edit_in_place" : "wrong_state";
     case "discard":
       return state === "failed" ? { to: "cancelled" } : "wrong_state";
+    case "release":
+      return state === "blocked" && heldBy === "rollout" ? "let_go" : "wrong_state";
     default:
       return assertNever(action);
   }
@@ -94,5 +100,5 @@ export function amendMove(
 
 /** No attempt has it and it has not ended: it waits for its time, a worker, a key or its backoff. */
 function isQueued(state: JobState): boolean {
-  return state === "blocked" || (waitingStates as readonly JobState[]).includes(state);
+  return (waitingStates as readonly JobState[]).includes(state);
 }

@@ -326,16 +326,16 @@ export class Worker<Tx = never> {
     let prefetch = 0;
     const types = [];
     for (const { definition } of this.#inTurn()) {
-      const { type, retry, concurrency } = definition;
+      const { type, retry, concurrency, controls } = definition;
       const local = this.#typeConcurrency[type];
       // A crash charges what was claimed ahead: a type that has one attempt only would lose jobs that never ran. And what waits here
       // takes its place from other processes where only so many may be processing.
-      const isLimited = local !== undefined || concurrency !== null || this.#limited.has(type);
+      const isLimited = local !== undefined || concurrency !== null || controls !== null || this.#limited.has(type);
       const mayClaimAhead = !isLimited && retry.attempts > 1 && !isStuck;
       const ahead = mayClaimAhead ? this.#pace.prefetchFor(type, this.#concurrency) : 0;
       const limit = local === undefined ? free + ahead : Math.min(free, local - (this.#held.get(type) ?? 0));
       if (ahead > prefetch) prefetch = ahead;
-      if (limit > 0) types.push({ type, limit, maxVersion: definition.version, concurrency });
+      if (limit > 0) types.push({ type, limit, maxVersion: definition.version, concurrency, controls });
     }
     const limit = types.length === 0 ? 0 : Math.max(0, free + prefetch);
     // With fast jobs, one claim for many beats many for one: wait until half of what was claimed ahead is used up.

@@ -36,6 +36,9 @@ export function aNewJob(overrides: Partial<NewJob> = {}): NewJob {
     unique: null,
     trace: null,
     blob: null,
+    controls: null,
+    intake: null,
+    caller: null,
     ...overrides,
   };
 }
@@ -51,7 +54,7 @@ export function aClaim({
 }: Partial<Omit<ClaimRequest, "types">> & {
   readonly types?: readonly (string | (Partial<ClaimRequest["types"][number]> & { readonly type: string }))[];
 } = {}): ClaimRequest {
-  const unlimited = { limit: 1_000_000, maxVersion: 1_000_000, concurrency: null };
+  const unlimited = { limit: 1_000_000, maxVersion: 1_000_000, concurrency: null, controls: null };
   return {
     workerId: defaultWorkerId,
     limit: 100,
@@ -146,7 +149,7 @@ type Ending<Kind extends Settlement["kind"]> = Omit<Extract<Settlement, { readon
 // ── what operators ask for ──────────────────────────────────────────────────
 
 export function aCommand(
-  action: "cancel" | "retry" | "discard",
+  action: "cancel" | "retry" | "discard" | "release",
   target: readonly JobId[] | OperatorCommand["target"],
   overrides: { readonly actor?: string; readonly reason?: string | null } = {},
 ): OperatorCommand {
@@ -164,6 +167,7 @@ export function anEdit(
     action: "edit",
     payload: '{"edited":true}',
     version: 1,
+    controls: null,
     ...overrides,
   };
 }

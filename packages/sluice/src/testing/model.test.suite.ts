@@ -5,7 +5,7 @@
  */
 import fc from "fast-check";
 import { expect } from "vitest";
-import { failReasons, jobStates, type Hold, type JobId } from "../job.js";
+import { failReasons, jobStates, type Controls, type Hold, type JobId } from "../job.js";
 import type { SettingsPatch } from "../settings.js";
 import type { BeatAnswer, ClaimedType, NewJob, OperatorCommand, Settlement, Store, UniqueClaim } from "../store.js";
 import { memory } from "../stores/memory/index.js";
@@ -82,8 +82,14 @@ export type Command =
 
 /** One of the jobs in flight; `isStale`: under the hold before the present one. */
 type HoldRef = { readonly index: number; readonly isStale: boolean };
-const bothTypes = ["bake", "brew"].map((type) => ({ type, limit: 5, maxVersion: 2, concurrency: null }));
-type Act = "cancel" | "retry" | "discard" | "edit";
+const bothTypes = ["bake", "brew"].map((type) => ({
+  type,
+  limit: 5,
+  maxVersion: 2,
+  concurrency: null,
+  controls: null,
+}));
+type Act = "cancel" | "retry" | "discard" | "edit" | "release";
 type Ending =
   | { readonly kind: "complete"; readonly child: Partial<NewJob> | null }
   | { readonly kind: "retry"; readonly delayMs: number; readonly hasCrashed: boolean }
@@ -96,7 +102,7 @@ export function aCommand(): fc.Arbitrary<Command> {
   const worker = fc.constantFrom("worker-1", "worker-2");
   const newest = fc.nat({ max: 5 });
   const hold = fc.record({ index: newest, isStale: fc.constantFrom(false, false, false, true) });
-  const act = fc.constantFrom<Act>("cancel", "retry", "discard", "edit");
+  const act = fc.constantFrom<Act>("cancel", "retry", "discard", "edit", "release");
   const delayMs = fc.constantFrom(0, 1_000, 3_000);
   const unique: fc.Arbitrary<UniqueClaim> = fc.record({
     key: fc.constantFrom("key-1", "key-2"),
@@ -109,6 +115,18 @@ export function aCommand(): fc.Arbitrary<Command> {
     fc.record({ afterMs: delayMs }),
     fc.record({ at: fc.constantFrom(0, 2_000_000_000_000) }),
   );
+  const controls: fc.Arbitrary<Controls> = fc.record({
+    concurrencyKey: fc.constantFrom(null, "bake k1", "bake k2"),
+    rateKey: fc.constantFrom(null, "bake r1"),
+    weight: fc.constantFrom(1, 2),
+    group: fc.constantFrom(null, "g1", "g2"),
+    cost: fc.constantFrom(1, 0.5),
+  });
+  const intake: fc.Arbitrary<NewJob["intake"]> = fc.record({
+    limit: fc.constantFrom(null, { maxBacklog: 3 }),
+    whenOff: fc.constantFrom("hold", "reject"),
+    isOn: fc.constantFrom(null, null, true, false),
+  });
   const job = fc.record({
     type,
     version: fc.constantFrom(1, 1, 2),
@@ -117,6 +135,9 @@ export function aCommand(): fc.Arbitrary<Command> {
     correlation: fc.constantFrom(null, { entityId: "e1" }),
     due,
     unique: fc.option(unique, { freq: 1 }),
+    controls: fc.option(controls, { freq: 1 }),
+    intake: fc.oneof({ weight: 4, arbitrary: fc.constant(null) }, intake),
+    caller: fc.constantFrom(null, null, "key-1"),
   });
   const ending: fc.Arbitrary<Ending> = fc.oneof(
     fc.record({ kind: fc.constant("complete" as const), child: fc.option(job, { freq: 1 }) }),
@@ -139,6 +160,7 @@ export function aCommand(): fc.Arbitrary<Command> {
     limit: fc.constantFrom(1, 3),
     maxVersion: fc.constantFrom(1, 2),
     concurrency: fc.constantFrom(null, null, 1, 2),
+    controls: fc.constantFrom(null, null, { concurrencyPerKey: 1, rate: null, ratePerKey: null }),
   });
   const claim = fc.record({
     does: fc.constant("claim" as const),
@@ -162,6 +184,13 @@ export function aCommand(): fc.Arbitrary<Command> {
       { concurrency: 1 },
       { concurrency: 2 },
       { concurrency: null },
+      { concurrencyPerKey: 1 },
+      { concurrencyPerKey: 2, ratePerKey: { limit: 1, perMs: 1_000, burst: 1 } },
+      { rate: { limit: 2, perMs: 1_000, burst: 2 } },
+      { concurrencyPerKey: null, rate: null, ratePerKey: null },
+      { enqueueLimit: { maxBacklog: 4, ratePerCaller: { limit: 1, perMs: 1_000, burst: 1 } } },
+      { rollout: { percentage: 50 } },
+      { enqueueLimit: null, rollout: null },
     ),
     pausedForMs: fc.constantFrom(null, 1_500),
     ifVersion: fc.constantFrom(null, null, 0, 1),
@@ -352,7 +381,7 @@ export function toAsk(command: Command, world: World): Ask {
 
 function toAmendment(action: Act, target: OperatorCommand["target"]): OperatorCommand {
   const by = { target, actor: "operator-1", reason: "a whim" };
-  return action === "edit" ? { ...by, action, payload: '{"n":3}', version: 1 } : { ...by, action };
+  return action === "edit" ? { ...by, action, payload: '{"n":3}', version: 1, controls: null } : { ...by, action };
 }
 
 async function runBoth(commands: readonly Command[], open: (clock: ManualClock) => Promise<Tested>): Promise<void> {

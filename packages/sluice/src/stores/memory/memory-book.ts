@@ -1,13 +1,19 @@
 /**
  * All jobs of a memory store, as the book that the moves change; and the hints that come of it.
  */
-import { hasEnded } from "../../job.js";
+import { hasEnded, isWaiting } from "../../job.js";
 import type { AttemptRecord, JobId, JobState } from "../../job.js";
 import { Keys } from "../../keys.js";
+import type { Turns } from "../../fairness.js";
+import { intakeOf } from "../../intake.js";
+import type { Intake } from "../../intake.js";
+import { move } from "../../moves.js";
 import type { Book } from "../../moves.js";
+import { defaultSettings } from "../../settings.js";
+import type { TypeSettings } from "../../settings.js";
 import type { AuditRecord, NewJob, WakeHint } from "../../store.js";
 import type { MemoryBlobs } from "./memory-blobs.js";
-import { newRow } from "./memory-rows.js";
+import { byTurn, newRow } from "./memory-rows.js";
 import type { MemoryRow } from "./memory-rows.js";
 
 export class MemoryBook implements Book<MemoryRow> {
@@ -15,6 +21,10 @@ export class MemoryBook implements Book<MemoryRow> {
   readonly keys = new Keys<MemoryRow>();
   readonly rows = new Map<JobId, MemoryRow>();
   readonly typesSeen = new Set<string>();
+  readonly settings = new Map<string, TypeSettings>();
+  /** By the names of rates: until when each is spent. */
+  readonly spent = new Map<string, number>();
+  readonly #turns = new Map<string, { last: number | null; readonly tails: Map<string, number> }>();
   readonly audit: AuditRecord[] = [];
   readonly #blobs: MemoryBlobs;
   #insertions = 0;
@@ -32,13 +42,41 @@ export class MemoryBook implements Book<MemoryRow> {
     return [...this.rows.values()].filter(isWanted);
   }
 
-  insert(job: NewJob, state: JobState): MemoryRow {
-    const row = newRow(job, { state, now: this.now, insertion: this.#insertions });
+  insert(job: NewJob, state: JobState, rank = this.now): MemoryRow {
+    const row = newRow(job, { state, now: this.now, rank, insertion: this.#insertions });
     this.#insertions += 1;
     this.rows.set(job.id, row);
     this.typesSeen.add(job.type);
     this.#hintFor(state);
     return row;
+  }
+
+  settingsOf(type: string): TypeSettings {
+    return this.settings.get(type) ?? defaultSettings(type);
+  }
+
+  intakeOf(job: NewJob): Intake | null {
+    const intake = intakeOf(this.settingsOf(job.type), job);
+    if (intake === null) return null;
+    const backlog = this.select((row) => row.job.type === job.type && isWaiting(row.job.state)).length;
+    return { ...intake, backlog, spent: this.spent };
+  }
+
+  turnsOf(type: string, priority: number): Turns {
+    const name = `${priority} ${type}`;
+    const turns = this.#turns.get(name) ?? { last: null, tails: new Map<string, number>() };
+    this.#turns.set(name, turns);
+    const [first] = this.select(
+      ({ job }) => job.state === "pending" && job.type === type && job.priority === priority,
+    ).sort(byTurn);
+    return Object.assign(turns, { head: first?.rank ?? null });
+  }
+
+  freeKey(key: string): void {
+    const [next] = this.select(
+      ({ job }) => job.heldBy === "concurrency_key" && job.controls?.concurrencyKey === key,
+    ).sort(byTurn);
+    if (next !== undefined) move(this, next, "pending", next.rank);
   }
 
   changed({ job }: MemoryRow, from?: JobState): void {

@@ -17,12 +17,22 @@ export interface MemoryRow extends Row {
 /** A row as it is on arrival; its state is the caller's to decide. */
 export function newRow(
   job: NewJob,
-  { state, now, insertion }: { readonly state: JobState; readonly now: number; readonly insertion: number },
+  {
+    state,
+    now,
+    rank,
+    insertion,
+  }: { readonly state: JobState; readonly now: number; readonly rank: number; readonly insertion: number },
 ): MemoryRow {
-  const { unique, correlation, trace } = job;
-  const mine = { ...job, correlation: structuredClone(correlation), trace: structuredClone(trace) };
+  const { unique, correlation, trace, controls } = job;
+  const mine = {
+    ...job,
+    correlation: structuredClone(correlation),
+    trace: structuredClone(trace),
+    controls: structuredClone(controls),
+  };
   const record = newRecord(mine, { state, createdAt: now, runAt: dueAt(job, now) ?? now });
-  return { job: record, unique, blob: job.blob, rank: now, insertion, steps: [], attempts: [], lines: [] };
+  return { job: record, unique, blob: job.blob, rank, insertion, steps: [], attempts: [], lines: [] };
 }
 
 /** Highest priority first, then longest pending, then first inserted. */

@@ -34,8 +34,9 @@ import type {
   WorkerBeat,
   WorkerRecord,
 } from "../../store.js";
-import { amendOne, enqueueOne, giveBackKey, held, move, settleOne, toRecord } from "../../moves.js";
-import { changeSettings, concurrencyOf, defaultSettings, roomIn } from "../../settings.js";
+import { admit, gateOf } from "../../admission.js";
+import { amendOne, enqueueOne, giveBackKey, held, hold, move, replan, settleOne, toRecord } from "../../moves.js";
+import { changeSettings, concurrencyOf, doesReplan, isGated } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import { MemoryBlobs } from "./memory-blobs.js";
 import { MemoryBook } from "./memory-book.js";
@@ -54,7 +55,6 @@ export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #book = new MemoryBook(this.blobs);
   readonly #workers = new MemoryWorkers();
-  readonly #settings = new Map<string, TypeSettings>();
   readonly #settingsHistory: SettingsRecord[] = [];
   readonly #listeners = new Set<(hint: WakeHint) => void>();
   #isClosed = false;
@@ -80,38 +80,50 @@ export class MemoryStore implements Store {
     this.#promote(types, now);
 
     const jobs: ClaimedJob[] = [];
+    const nextAts: number[] = [];
     for (const wanted of this.#workers.isLost(request.workerId) ? [] : request.types) {
-      const { type, maxVersion } = wanted;
-      const limit = Math.min(wanted.limit, this.#roomFor(wanted, now));
-      const turns = this.#book
-        .select(({ job }) => job.state === "pending" && job.type === type && job.version <= maxVersion)
-        .sort(byTurn)
-        .slice(0, Math.max(0, Math.min(limit, request.limit - jobs.length)));
-      for (const row of turns) jobs.push(this.#start(row, request.workerId, now));
+      const limit = Math.min(wanted.limit, request.limit - jobs.length);
+      const { started, nextAt } = this.#claimOf(wanted, limit, now);
+      for (const row of started) jobs.push(this.#start(row, request.workerId, now));
+      if (nextAt !== null) nextAts.push(nextAt);
     }
 
     this.#announce();
     return {
       jobs,
-      nextDueInMs: this.#nextDueInMs(types, now),
+      nextDueInMs: this.#nextDueInMs(types, nextAts, now),
       cancels: this.#cancelsOf(request.workerId),
-      limited: request.types.filter((wanted) => this.#concurrencyOf(wanted) !== null).map(({ type }) => type),
+      limited: request.types.filter((wanted) => this.#isLimited(wanted)).map(({ type }) => type),
     };
   }
 
-  /** How many more jobs of the type may be processing. */
-  #roomFor(wanted: ClaimedType, now: number): number {
-    const processing = () =>
-      this.#book.select(({ job }) => job.state === "processing" && job.type === wanted.type).length;
-    return roomIn(this.#settingsOf(wanted.type), { standard: wanted.concurrency, now, processing });
+  /** Those in turn that may start; those that may not are put where they wait. */
+  #claimOf(wanted: ClaimedType, limit: number, now: number) {
+    const { type, maxVersion } = wanted;
+    const processing = this.#book.select(({ job }) => job.state === "processing" && job.type === type);
+    const gate = gateOf(this.#book.settingsOf(type), wanted, { now, processing: () => processing.length });
+    gate.spent = this.#book.spent;
+    for (const { job } of processing) {
+      const key = job.controls?.concurrencyKey;
+      if (key != null) gate.processing.set(key, (gate.processing.get(key) ?? 0) + 1);
+    }
+    const started: MemoryRow[] = [];
+    const candidates = this.#book
+      .select(({ job }) => job.state === "pending" && job.type === type && job.version <= maxVersion)
+      .sort(byTurn);
+    for (const row of limit > 0 ? candidates : []) {
+      if (started.length === limit) break;
+      const verdict = admit(gate, type, row.job);
+      if (verdict === "wait") break;
+      if (verdict === "start") started.push(row);
+      else hold(this.#book, row, verdict === "block" ? "concurrency_key" : verdict);
+    }
+    return { started, nextAt: gate.nextAt };
   }
 
-  #concurrencyOf({ type, concurrency }: ClaimedType): number | null {
-    return concurrencyOf(this.#settingsOf(type), concurrency);
-  }
-
-  #settingsOf(type: string): TypeSettings {
-    return this.#settings.get(type) ?? defaultSettings(type);
+  #isLimited(wanted: ClaimedType): boolean {
+    const settings = this.#book.settingsOf(wanted.type);
+    return concurrencyOf(settings, wanted.concurrency) !== null || wanted.controls !== null || isGated(settings);
   }
 
   /** Scheduled and retrying jobs whose time has come become pending, in the place that their due time gives them. */
@@ -131,9 +143,10 @@ export class MemoryStore implements Store {
     return toClaimed(row);
   }
 
-  #nextDueInMs(types: ReadonlySet<string>, now: number): number | null {
-    const waits = this.#book.select(({ job }) => isTimed(job) && types.has(job.type)).map(({ job }) => job.runAt - now);
-    return waits.length === 0 ? null : Math.min(...waits);
+  #nextDueInMs(types: ReadonlySet<string>, nextAts: readonly number[], now: number): number | null {
+    const dues = this.#book.select(({ job }) => isTimed(job) && types.has(job.type)).map(({ job }) => job.runAt);
+    const next = Math.min(...dues, ...nextAts);
+    return next === Infinity ? null : Math.max(0, next - now);
   }
 
   #cancelsOf(workerId: string): readonly Hold[] {
@@ -242,19 +255,29 @@ export class MemoryStore implements Store {
 
   async settings(): Promise<readonly TypeSettings[]> {
     this.#open();
-    return structuredClone([...this.#settings.values()].sort((a, b) => (a.type < b.type ? -1 : 1)));
+    return structuredClone([...this.#book.settings.values()].sort((a, b) => (a.type < b.type ? -1 : 1)));
   }
 
   async setType(change: SettingsChange): Promise<SettingsAnswer> {
     const now = this.#open();
-    const before = this.#settingsOf(change.type);
+    const { type } = change;
+    const before = this.#book.settingsOf(type);
     const changed = changeSettings(before, change, now);
     if (changed === null) return { outcome: "stale", settings: structuredClone(before) };
-    this.#settings.set(change.type, changed.settings);
+    this.#book.settings.set(type, changed.settings);
     this.#settingsHistory.push(changed.record);
+    if (doesReplan(changed.record)) this.#replan(type, now);
     this.#book.hintWork();
     this.#announce();
     return { outcome: "applied", settings: structuredClone(changed.settings) };
+  }
+
+  /** What the old limits have put aside is looked at by the next claim, with the new ones. */
+  #replan(type: string, now: number): void {
+    for (const row of this.#book.select(({ job }) => job.type === type)) replan(this.#book, row);
+    for (const [name, until] of this.#book.spent) {
+      if (name === type || name.startsWith(`${type} `)) this.#book.spent.set(name, Math.min(until, now));
+    }
   }
 
   async settingsHistory({ type, limit }: { readonly type?: string; readonly limit: number }) {
@@ -327,7 +350,16 @@ export class MemoryStore implements Store {
       this.#book.keys.forget(row);
       this.blobs.removeNow(row.blob);
     }
+    this.#freeStuckKeys();
     return { pruned: old.length };
+  }
+
+  /** Where a place was left while nobody looked (a job of an unknown version stood in it), one more goes on. */
+  #freeStuckKeys(): void {
+    const keysOf = (rows: readonly MemoryRow[]) => new Set(rows.map(({ job }) => job.controls?.concurrencyKey ?? ""));
+    const processing = keysOf(this.#book.select(({ job }) => job.state === "processing"));
+    const waiting = keysOf(this.#book.select(({ job }) => job.heldBy === "concurrency_key"));
+    for (const key of waiting) if (!processing.has(key)) this.#book.freeKey(key);
   }
 
   async migrate(): Promise<void> {

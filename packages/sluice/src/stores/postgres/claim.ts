@@ -4,7 +4,9 @@
 import type { ClaimAnswer, ClaimedType, ClaimRequest } from "../../store.js";
 import { Cursor } from "./cursor.js";
 import type { Database } from "./database.js";
+import { Effects } from "./effects.js";
 import type { Landing } from "./effects.js";
+import { claimGated } from "./gated.js";
 import { toClaimed } from "./rows.js";
 import type { ClaimedRow } from "./rows.js";
 
@@ -16,9 +18,10 @@ interface Claims {
   readonly due: string | null;
   readonly cancels: string | null;
   readonly limited: readonly string[] | null;
+  readonly gated: readonly string[] | null;
 }
 
-type StartedRow = readonly [job: ClaimedRow, rank: number, isKeyed: boolean, keyToPass: string | null];
+export type StartedRow = readonly [job: ClaimedRow, rank: number, isKeyed: boolean, keyToPass: string | null];
 
 interface Started {
   readonly now: number;
@@ -26,6 +29,31 @@ interface Started {
   readonly due: Readonly<Record<string, number>>;
   readonly cancels: ClaimAnswer["cancels"];
   readonly limited: readonly string[];
+  /** Types of which each job must be asked for; none was handed out. */
+  readonly gated: readonly string[];
+}
+
+/** What a claim got of some of its types. */
+interface Part {
+  readonly now: number;
+  readonly rows: readonly StartedRow[];
+  /** Infinity: nobody knows of anything. */
+  readonly nextAt: number;
+  /** Null where nobody asked. */
+  readonly cancels: ClaimAnswer["cancels"] | null;
+  readonly limited: readonly string[];
+  readonly effects: readonly Effects[];
+}
+
+function merged(parts: readonly Part[]): Part {
+  return {
+    now: parts.at(-1)!.now,
+    rows: parts.flatMap(({ rows }) => rows),
+    nextAt: Math.min(...parts.map(({ nextAt }) => nextAt)),
+    cancels: parts.find(({ cancels }) => cancels !== null)?.cancels ?? null,
+    limited: parts.flatMap(({ limited }) => limited),
+    effects: parts.flatMap(({ effects }) => effects),
+  };
 }
 
 /** A look costs as much as there are dead entries; it may take this part of the time. */
@@ -41,6 +69,8 @@ export class Claiming {
   readonly #cursors = new Map<string, Map<number, Cursor>>();
   /** By type: no job is due before this instant, as far as this process knows. */
   readonly #nextDue = new Map<string, number>();
+  /** Types that an operator has given rates or a concurrency per key. It may have been taken back: then they only cost more. */
+  readonly #gated = new Set<string>();
   /** The server's time minus this process's steady clock. */
   #offset = 0;
   #nextLookAt = 0;
@@ -52,12 +82,55 @@ export class Claiming {
     this.#database = database;
   }
 
-  /** @returns Besides the answer: keys that were given back by being claimed, with a job waiting behind. */
-  async claim(
-    request: ClaimRequest,
-  ): Promise<{ readonly answer: ClaimAnswer; readonly keysToPass: readonly string[] }> {
+  /** @returns Besides the answer: keys that were given back by being claimed, with a job waiting behind; and what to tell others. */
+  async claim(request: ClaimRequest): Promise<{
+    readonly answer: ClaimAnswer;
+    readonly keysToPass: readonly string[];
+    readonly effects: readonly Effects[];
+  }> {
     // Due jobs first, or they would come after pending ones of a lower priority.
     if (this.#isSomethingDue(request)) await this.#promote(request);
+    const parts: Part[] = [];
+    let left = request.limit;
+    for (const types of this.#inParts(request.types)) {
+      const part = await this.#claimPart({ ...request, limit: left, types });
+      left -= part.rows.length;
+      parts.push(part);
+    }
+
+    const { now, rows, nextAt, cancels, limited, effects } = merged(parts);
+    const turnOf = new Map(request.types.map(({ type }, turn) => [type, turn]));
+    return {
+      answer: {
+        jobs: rows.map(([job]) => toClaimed(job)).sort((a, b) => turnOf.get(a.type)! - turnOf.get(b.type)!),
+        nextDueInMs: nextAt === Infinity ? null : Math.max(0, nextAt - now),
+        cancels: cancels ?? [],
+        limited: request.types.map(({ type }) => type).filter((type) => limited.includes(type)),
+      },
+      keysToPass: rows.flatMap(([, , , key]) => key ?? []),
+      effects,
+    };
+  }
+
+  /** Types are served in their order: those that one statement can claim of together, and each gated one by itself. */
+  #inParts(types: readonly ClaimedType[]): readonly (readonly ClaimedType[])[] {
+    const parts: ClaimedType[][] = [];
+    for (const wanted of types) {
+      const last = parts.at(-1);
+      if (last === undefined || this.#isGated(wanted) || this.#isGated(last[0]!)) parts.push([wanted]);
+      else last.push(wanted);
+    }
+    // One that asks for cancellations, whatever else there is.
+    return parts.some(([first]) => !this.#isGated(first!)) ? parts : [...parts, []];
+  }
+
+  #isGated({ type, controls }: ClaimedType): boolean {
+    return controls !== null || this.#gated.has(type);
+  }
+
+  async #claimPart(request: ClaimRequest): Promise<Part> {
+    const [first] = request.types;
+    if (first !== undefined && this.#isGated(first)) return this.#claimGated(request, first);
     const started = [await this.#start(request)];
     const claimed = () => started.reduce((sum, { rows }) => sum + rows.length, 0);
     for (const more of [
@@ -66,19 +139,38 @@ export class Claiming {
     ]) {
       if (await more()) started.push(await this.#start(withoutThose(request, started)));
     }
-
-    const rows = started.flatMap((each) => each.rows);
-    const { now, due, cancels, limited } = started.at(-1)!;
-    const nextDue = Math.min(...Object.values(due));
-    return {
-      answer: {
-        jobs: rows.map(([job]) => toClaimed(job)),
-        nextDueInMs: nextDue === Infinity ? null : Math.max(0, nextDue - now),
-        cancels,
-        limited,
-      },
-      keysToPass: rows.flatMap(([, , , key]) => key ?? []),
+    const { now, due, cancels, limited, gated } = started.at(-1)!;
+    const part = {
+      now,
+      rows: started.flatMap((each) => each.rows),
+      nextAt: Math.min(...Object.values(due)),
+      cancels,
+      limited,
+      effects: [],
     };
+    if (gated.length === 0) return part;
+    // Somebody has set a rate of a type that had none: from now on it is asked for in another way.
+    for (const type of gated) this.#gated.add(type);
+    let left = request.limit - part.rows.length;
+    const parts: Part[] = [part];
+    for (const wanted of request.types.filter(({ type }) => gated.includes(type))) {
+      const more = await this.#claimGated({ ...request, limit: left }, wanted);
+      left -= more.rows.length;
+      parts.push(more);
+    }
+    return merged(parts);
+  }
+
+  async #claimGated({ workerId, limit }: ClaimRequest, wanted: ClaimedType): Promise<Part> {
+    const effects = new Effects();
+    const most = Math.min(limit, wanted.limit);
+    const { now, rows, nextAt } = await this.#database.transaction((sql) => {
+      effects.clear();
+      return claimGated(sql, wanted, { workerId, limit: most, effects });
+    });
+    this.#offset = now - performance.now();
+    this.#nextDue.set(wanted.type, nextAt ?? Infinity);
+    return { now, rows, nextAt: nextAt ?? Infinity, cancels: null, limited: [wanted.type], effects: [effects] };
   }
 
   /** For jobs that may have landed before the cursor, or become due earlier than the next one known. */
@@ -122,13 +214,14 @@ export class Claiming {
       spans.map(({ toUrgency }) => toUrgency),
       limit,
     ]);
-    const { now, jobs, due, cancels, limited } = row!;
+    const { now, jobs, due, cancels, limited, gated } = row!;
     const started: Started = {
       now: Number(now),
       rows: JSON.parse(jobs ?? "[]") as StartedRow[],
       due: JSON.parse(due ?? "{}") as Record<string, number>,
       cancels: JSON.parse(cancels ?? "[]") as ClaimAnswer["cancels"],
       limited: limited ?? [],
+      gated: gated ?? [],
     };
     this.#note(started, types);
     return started;
@@ -235,8 +328,8 @@ function withoutThose(request: ClaimRequest, started: readonly Started[]): Claim
 }
 
 const claimReady = `
-  select out_now as now, out_jobs as jobs, out_due as due, out_cancels as cancels, out_limited as limited
-  from sluice.claim_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, :own_now)`;
+  select out_now as now, out_jobs as jobs, out_due as due, out_cancels as cancels, out_limited as limited, out_gated as gated
+  from sluice.claim_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, :own_now)`;
 
 // jobs_due, read in its order; then primary key. A bounded number at a time: a storm of jobs due in one second must not hold up others.
 const promoteDue = `
@@ -256,7 +349,8 @@ const promoteDue = `
   ),
   ready as (
     update sluice.jobs as job
-    set state = 'pending', rank = job.run_at * 1000
+    set state = 'pending',
+      rank = case when job.controls is null or job.controls::json ->> 'group' is null then job.run_at * 1000 else job.rank end
     from due
     where job.id = due.id
     returning job.type, job.priority, job.rank, due.state as left_state

@@ -2,18 +2,23 @@
  * The jobs that one call touches, on the desk of one transaction: their rows locked and read, changed by the moves (moves.ts) in
  * memory, and what has become of them written back, each table with one statement.
  *
- * Everybody locks in one order, so that nobody waits in a circle: keys by name, then jobs by id. A claim locks jobs only, and
+ * Everybody locks in one order, so that nobody waits in a circle: what types take in, keys by name, jobs by id, and last the limits
+ * of types whose keys get free. A claim waits for limits only, locks jobs that nobody has locked, and
  * takes no key away: a key that is held while pending counts as given back as soon as its job is no longer waiting, and whoever
  * opens it on a desk finds that out.
  */
 import { hasEnded } from "../../job.js";
 import type { AttemptRecord, JobId, JobState } from "../../job.js";
+import type { Turns } from "../../fairness.js";
+import type { Intake } from "../../intake.js";
 import { Keys } from "../../keys.js";
 import { dueAt, giveBackKey, newRecord } from "../../moves.js";
 import type { Book, Row } from "../../moves.js";
 import type { AuditRecord, NewJob } from "../../store.js";
 import { TryAgain } from "./database.js";
+import { Arrivals } from "./arrivals.js";
 import type { Effects } from "./effects.js";
+import { freeKeys } from "./hold.js";
 import { insertJobs } from "./insert.js";
 import { historyColumns, isId, jobColumns, jsonOrNull, storable, toRow } from "./rows.js";
 import type { JobRow } from "./rows.js";
@@ -22,6 +27,8 @@ import type { Sql } from "./sql.js";
 interface DeskRow extends Row {
   /** New, and how it came. */
   readonly arrival: NewJob | null;
+  /** Its place was given to it, by its group. */
+  readonly hasOwnRank: boolean;
   /** As the transaction found it; null for a new one. */
   readonly stateBefore: JobState | null;
   readonly payloadBefore: string | null;
@@ -32,6 +39,8 @@ interface DeskRow extends Row {
 export interface DeskOptions {
   readonly ids: readonly JobId[];
   readonly keys?: readonly string[];
+  /** Jobs that are about to be added: what their types take in, and whose turn it is in them. */
+  readonly arrivals?: readonly NewJob[];
   /** Whether payloads are needed: to compare, to answer or to audit them. They may be large. */
   readonly withPayload: boolean;
 }
@@ -47,6 +56,9 @@ export class Desk implements Book<DeskRow> {
   readonly #audit: AuditRecord[] = [];
   readonly #blobs: string[] = [];
   readonly #withoutSteps: JobId[] = [];
+  #arrivals: Arrivals | null = null;
+  /** Concurrency keys with one job less. */
+  readonly #freed: string[] = [];
   readonly #moved: { readonly row: DeskRow; readonly from: JobState | null }[] = [];
   #isWorkHinted = false;
 
@@ -54,8 +66,9 @@ export class Desk implements Book<DeskRow> {
     this.#sql = sql;
   }
 
-  static async open(sql: Sql, { ids, keys = [], withPayload }: DeskOptions): Promise<Desk> {
+  static async open(sql: Sql, { ids, keys = [], arrivals = [], withPayload }: DeskOptions): Promise<Desk> {
     const desk = new Desk(sql);
+    if (arrivals.length > 0) desk.#arrivals = await Arrivals.open(sql, arrivals);
     await desk.#load(ids.filter(isId), keys, withPayload);
     return desk;
   }
@@ -66,13 +79,26 @@ export class Desk implements Book<DeskRow> {
     return this.#rows.get(id);
   }
 
-  insert(arrival: NewJob, state: JobState): DeskRow {
+  intakeOf(job: NewJob): Intake | null {
+    return this.#arrivals?.intakeOf(job) ?? null;
+  }
+
+  turnsOf(type: string, priority: number): Turns {
+    return this.#arrivals!.turnsOf(type, priority);
+  }
+
+  freeKey(key: string): void {
+    this.#freed.push(key);
+  }
+
+  insert(arrival: NewJob, state: JobState, rank?: number): DeskRow {
     const { now } = this;
     const row: DeskRow = {
       job: newRecord(arrival, { state, createdAt: now, runAt: dueAt(arrival, now) ?? now }),
       unique: arrival.unique,
       blob: arrival.blob,
-      rank: now,
+      rank: rank ?? now,
+      hasOwnRank: rank !== undefined,
       arrival,
       stateBefore: null,
       payloadBefore: null,
@@ -80,6 +106,7 @@ export class Desk implements Book<DeskRow> {
       isChanged: true,
     };
     this.#rows.set(arrival.id, row);
+    this.#arrivals?.added(arrival.type);
     this.#moved.push({ row, from: null });
     return row;
   }
@@ -168,6 +195,7 @@ export class Desk implements Book<DeskRow> {
       this.#rows.set(row.id, {
         ...toRow(row),
         arrival: null,
+        hasOwnRank: false,
         stateBefore: row.state,
         payloadBefore: row.payload,
         correlationBefore: row.correlation,
@@ -200,7 +228,10 @@ export class Desk implements Book<DeskRow> {
     await this.#writeCorrelations(old);
     await this.#writeCounts();
     await this.#writeMore();
+    await this.#arrivals?.close();
     for (const { row } of this.#moved) effects.moved(row);
+    // Last, for it waits for whoever is claiming.
+    await freeKeys(this.#sql, this.#freed, effects);
     if (this.#isWorkHinted) effects.wake();
   }
 
@@ -237,6 +268,8 @@ export class Desk implements Book<DeskRow> {
     const { added } = await insertJobs(this.#sql, arrivals, {
       now: this.now,
       states: rows.map(({ job }) => job.state),
+      ranks: rows.map(({ rank, hasOwnRank }) => (hasOwnRank ? Math.round(rank * 1_000) : null)),
+      heldBys: rows.map(({ job }) => job.heldBy),
     });
     // The same id was sent by another call meanwhile.
     if (added !== null) throw new TryAgain();
@@ -332,8 +365,8 @@ function asItIs(arrival: NewJob, job: Row["job"]): NewJob {
   if (arrival.payload === job.payload && arrival.version === job.version && arrival.priority === job.priority) {
     return arrival;
   }
-  const { version, payload, correlation, priority, maxAttempts, trace } = job;
-  return { ...arrival, version, payload, correlation, priority, maxAttempts, trace };
+  const { version, payload, correlation, priority, maxAttempts, trace, controls } = job;
+  return { ...arrival, version, payload, correlation, priority, maxAttempts, trace, controls };
 }
 
 interface KeyEntry {
@@ -370,6 +403,9 @@ function toFields({ job, blob, rank, payloadBefore, stateBefore }: DeskRow) {
     blob,
     correlation: jsonOrNull(job.correlation),
     trace: jsonOrNull(job.trace),
+    controls: jsonOrNull(job.controls),
+    concurrency_key: job.controls?.concurrencyKey ?? null,
+    held_by: job.heldBy,
     output: job.output,
     payload: job.payload === payloadBefore ? null : job.payload,
   };
@@ -379,7 +415,8 @@ const fields = `
   json_to_recordset($1::json) as changed (id uuid, state sluice.job_state, version int, priority int, rank bigint, attempt int,
     max_attempts int, crashes int, is_cancel_requested boolean, run_at bigint, finished_at bigint, worker_id text,
     fail_reason text, cancel_reason text, progress_done double precision, progress_total double precision,
-    error text, blob uuid, correlation text, trace text, output text, payload text)`;
+    error text, blob uuid, correlation text, trace text, controls text, concurrency_key text, held_by text,
+    output text, payload text)`;
 
 // Primary key.
 const selectKeysOfJobs = `
@@ -439,6 +476,7 @@ const updateJobs = `
     worker_id = changed.worker_id, fail_reason = changed.fail_reason, cancel_reason = changed.cancel_reason,
     progress_done = changed.progress_done, progress_total = changed.progress_total, error = changed.error,
     blob = changed.blob, correlation = changed.correlation, trace = changed.trace,
+    controls = changed.controls, concurrency_key = changed.concurrency_key, held_by = changed.held_by,
     payload = coalesce(changed.payload, job.payload)
   from ${fields}
   where job.id = changed.id`;

@@ -1,5 +1,5 @@
 /**
- * Adds jobs. Those without a unique key need one statement; those with one go through the desk, where somebody may hold the key.
+ * Adds jobs. Most need one statement; those with a unique key, a group or a limit go through the desk, where others' are known.
  */
 import type { JobState } from "../../job.js";
 import { created, dueAt, enqueueOne } from "../../moves.js";
@@ -12,31 +12,46 @@ import type { Sql } from "./sql.js";
 
 /** In a transaction that may hold more than this. */
 export async function enqueue(sql: Sql, jobs: readonly NewJob[], effects: Effects): Promise<readonly EnqueueResult[]> {
-  const keyed = jobs.filter((job) => job.unique !== null);
-  const byJob = new Map<NewJob, EnqueueResult>();
-  await enqueuePlain(sql, keyed.length === 0 ? jobs : jobs.filter((job) => job.unique === null), effects, byJob);
-  if (keyed.length > 0) {
-    const keys = keyed.map(({ unique }) => unique!.key);
-    const desk = await Desk.open(sql, { ids: keyed.map(({ id }) => id), keys, withPayload: true });
-    for (const job of keyed) byJob.set(job, enqueueOne(desk, job));
+  // With a job that must be asked for go all of its type: each is judged by what those before it left.
+  const asked = new Set(jobs.filter(mustBeAsked).map(({ type }) => type));
+  const plain = jobs.filter((job) => job.unique === null && !asked.has(job.type));
+  const byJob = (await enqueuePlain(sql, plain, effects)) ?? new Map<NewJob, EnqueueResult>();
+  const others = jobs.filter((job) => !byJob.has(job));
+  if (others.length > 0) {
+    const keys = others.flatMap(({ unique }) => unique?.key ?? []);
+    const ids = others.map(({ id }) => id);
+    const desk = await Desk.open(sql, { ids, keys, arrivals: others, withPayload: keys.length > 0 });
+    for (const job of others) byJob.set(job, enqueueOne(desk, job));
     await desk.close(effects);
   }
   return jobs.map((job) => byJob.get(job)!);
 }
 
-/** Whether one statement does it all: then it needs no transaction around it. */
-export function arePlain(jobs: readonly NewJob[]): boolean {
-  return jobs.every((job) => job.unique === null);
+/** One statement, which needs no transaction around it. Null when it does not do: some must be asked for on the desk. */
+export async function enqueueAtOnce(
+  sql: Sql,
+  jobs: readonly NewJob[],
+  effects: Effects,
+): Promise<readonly EnqueueResult[] | null> {
+  if (jobs.some((job) => job.unique !== null || mustBeAsked(job))) return null;
+  const byJob = await enqueuePlain(sql, jobs, effects);
+  return byJob === null ? null : jobs.map((job) => byJob.get(job)!);
+}
+
+/** What its type takes in, or its group's turn, depends on other jobs. */
+function mustBeAsked({ controls, intake }: NewJob): boolean {
+  return intake !== null || (controls !== null && controls.group !== null);
 }
 
 async function enqueuePlain(
   sql: Sql,
   jobs: readonly NewJob[],
   effects: Effects,
-  byJob: Map<NewJob, EnqueueResult>,
-): Promise<void> {
-  if (jobs.length === 0) return;
+): Promise<Map<NewJob, EnqueueResult> | null> {
+  const byJob = new Map<NewJob, EnqueueResult>();
+  if (jobs.length === 0) return byJob;
   const { now, added } = await insertJobs(sql, jobs);
+  if (added === "ask") return null;
   const known = added === null ? null : await sentBefore(sql, jobs, added);
   for (const job of jobs) {
     const before = known?.get(job.id);
@@ -49,6 +64,7 @@ async function enqueuePlain(
     effects.added(job, state, due ?? now);
     byJob.set(job, { outcome: "created", state, createdAt: now, runAt: due ?? now });
   }
+  return byJob;
 }
 
 /** Jobs of these ids that an earlier call has added, or an earlier line of this one. */

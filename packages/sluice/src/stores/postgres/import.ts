@@ -207,6 +207,9 @@ const jobs: Table<JobSnapshot> = countedTable("jobs", [
   ...sharedColumns,
   { name: "rank", type: "bigint", of: ({ rank }) => Math.round(rank * 1_000) },
   { name: "is_cancel_requested", type: "boolean", of: ({ job }) => job.isCancelRequested },
+  { name: "controls", type: "text", of: ({ job }) => storable(jsonOrNull(job.controls)) },
+  { name: "concurrency_key", type: "text", of: ({ job }) => storable(job.controls?.concurrencyKey ?? null) },
+  { name: "held_by", type: "text", of: ({ job }) => job.heldBy },
 ]);
 
 /** Primary key. */

@@ -2,7 +2,7 @@
  * Puts new jobs into the table: one statement for any number of them, with their correlations and the change of the counts.
  */
 import { JobsError } from "../../errors.js";
-import type { JobState } from "../../job.js";
+import type { HeldBy, JobState } from "../../job.js";
 import type { NewJob } from "../../store.js";
 import { isId, jsonOrNull } from "./rows.js";
 import { arrayOf } from "./sql.js";
@@ -11,17 +11,20 @@ import type { Sql } from "./sql.js";
 interface Placed {
   readonly now: number;
   readonly states: readonly JobState[];
+  /** In µs; null: behind all others. */
+  readonly ranks: readonly (number | null)[];
+  readonly heldBys: readonly (HeldBy | null)[];
 }
 
 /**
  * @param placed Where the caller has decided already: the present, and each job's first state.
- * @returns The present; and the ids that were added, or null when all were.
+ * @returns The present; and the ids that were added, or null when all were. "ask": none was, for each must be asked for.
  */
 export async function insertJobs(
   sql: Sql,
   jobs: readonly NewJob[],
   placed?: Placed,
-): Promise<{ readonly now: number; readonly added: ReadonlySet<string> | null }> {
+): Promise<{ readonly now: number; readonly added: ReadonlySet<string> | null | "ask" }> {
   const { now, added } = (
     await sql.rows<{ now: number | string; added: string | null }>(addJobs, [
       arrayOf(jobs.map(({ id }) => checkId(id))),
@@ -39,9 +42,13 @@ export async function insertJobs(
       columnOf(jobs, ({ unique }) => unique?.holdWhile ?? null),
       columnOf(jobs, ({ unique }) => unique?.periodMs ?? null),
       placed?.states ?? null,
+      nullWhereNone(placed?.ranks ?? []),
+      columnOf(jobs, ({ controls }) => jsonOrNull(controls)),
+      nullWhereNone(placed?.heldBys ?? []),
       placed?.now ?? null,
     ])
   )[0]!;
+  if (added === "ask") return { now: Number(now), added };
   return { now: Number(now), added: added === null ? null : new Set(JSON.parse(added) as string[]) };
 }
 
@@ -59,10 +66,14 @@ function checkId(id: string): string {
 
 /** Null where every job has none: the server then fills it in, and nothing travels. */
 function columnOf<T>(jobs: readonly NewJob[], valueOf: (job: NewJob) => T | null): readonly (T | null)[] | null {
-  const values = jobs.map(valueOf);
+  return nullWhereNone(jobs.map(valueOf));
+}
+
+function nullWhereNone<T>(values: readonly (T | null)[]): readonly (T | null)[] | null {
   return values.some((value) => value !== null) ? values : null;
 }
 
 const addJobs = `
   select out_now as now, out_added as added
-  from sluice.add_jobs_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, coalesce($16::bigint, :own_now))`;
+  from sluice.add_jobs_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+    coalesce($19::bigint, :own_now))`;

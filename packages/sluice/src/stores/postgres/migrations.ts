@@ -2,7 +2,7 @@
  * The schema, as numbered steps that only ever move forward, in a PostgreSQL schema of its own.
  */
 import { JobsError } from "../../errors.js";
-import { routines } from "./routines.js";
+import { flowRoutines, routines } from "./routines.js";
 import type { Executor } from "./sql.js";
 import type { Dialect } from "./sql.js";
 
@@ -373,5 +373,33 @@ const migrations: readonly string[] = [
   alter table sluice.blob_pieces alter column bytes set storage external;
 
   ${routines}
+  `,
+  `
+  -- What flow control knows of a job, as JSON; the key that claims and settles look for has a column of its own.
+  alter table sluice.jobs add column controls text, add column concurrency_key text, add column held_by text;
+  create index jobs_in_key on sluice.jobs (concurrency_key) where state = 'processing' and concurrency_key is not null;
+  create index jobs_for_key on sluice.jobs (concurrency_key, (-priority), rank, id)
+    where state = 'blocked' and held_by = 'concurrency_key';
+  create index jobs_held_back on sluice.jobs (type, id) where held_by is not null;
+
+  -- Whether a claim or an enqueue must ask for each job of the type.
+  alter table sluice.settings add column is_gated boolean not null default false, add column has_intake boolean not null default false;
+
+  -- Until when each rate is spent, ms.
+  create table sluice.rates (
+    name text primary key,
+    spent_until double precision not null
+  );
+
+  -- The last place given to each group, and to any of its type and priority (group '').
+  create table sluice.turns (
+    type text not null,
+    priority int not null,
+    group_name text not null,
+    place bigint not null,               -- a rank
+    primary key (type, priority, group_name)
+  );
+
+  ${flowRoutines}
   `,
 ];

@@ -206,6 +206,21 @@ async function live(store: PostgresStore, name: string): Promise<void> {
   await store.settings();
   await store.settingsHistory({ limit: 10 });
 
+  // A type with limits, whose keys fill and free; the last of its jobs has a group and is refused at first.
+  const limited = `${name}-limited`;
+  const controls = { concurrencyKey: `${limited} key`, rateKey: `${limited} key`, weight: 1, group: "one", cost: 1 };
+  await store.setType({
+    ...change,
+    type: limited,
+    patch: { enqueueLimit: { maxBacklog: 2, rate: { limit: 9, perMs: 1 } } },
+  });
+  await store.enqueue([0, 1, 2].map(() => aNewJob({ type: limited, controls })));
+  const rate = { limit: 1, perMs: 1 };
+  const wanted = { type: limited, controls: { concurrencyPerKey: 1, rate, ratePerKey: rate } };
+  const claimed = (await store.claim(aClaim({ workerId: name, types: [wanted], limit: 10 }))).jobs;
+  await store.settle(claimed.map((each) => completeOf(each)));
+  await store.setType({ ...change, type: limited, patch: { rate } });
+
   // What a worker does besides.
   await store.counts();
   await store.workers();

@@ -30,15 +30,17 @@ import { maxTries, tooBusy, TryAgain } from "./database.js";
 import type { Database, Lane } from "./database.js";
 import { Desk } from "./desk.js";
 import { Effects } from "./effects.js";
-import { arePlain, enqueue } from "./enqueue.js";
+import { enqueue, enqueueAtOnce } from "./enqueue.js";
 import { addDaysOf, importAudit, importJobs } from "./import.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
 import { migrate } from "./migrations.js";
+import { freeStuckKeys } from "./hold.js";
 import { amend, audit } from "./operators.js";
 import { annotate, history, recall, remember } from "./progress.js";
 import { counts, get, list } from "./reading.js";
 import { importSettings, setType, settings, settingsHistory } from "./settings.js";
 import { areSimple, settle } from "./settle.js";
+import { refuseAny } from "../../intake.js";
 import type { SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import type { Executor, Sql } from "./sql.js";
 import { addDays, foldCounts, prune } from "./upkeep.js";
@@ -93,8 +95,9 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
       if (jobs.length === 0) return [];
       if (tx !== undefined) return this.#enqueueWithin(tx, jobs);
       const effects = new Effects();
-      const run = (sql: Sql) => enqueue(sql, jobs, effects);
-      const results = arePlain(jobs) ? await run(this.#alone("main")) : await this.#transaction(run, effects);
+      const results =
+        (await enqueueAtOnce(this.#alone("main"), jobs, effects)) ??
+        (await this.#transaction((sql) => enqueue(sql, jobs, effects), effects));
       this.#afterCommit(effects);
       return results;
     });
@@ -109,7 +112,7 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     const sql = this.#database.dialect.on(tx);
     const effects = this.#uncommitted.get(tx) ?? new Effects();
     const turn = (this.#turns.get(tx) ?? Promise.resolve()).then(() =>
-      whileOvertaken(this.#database, () => enqueue(sql, jobs, effects)),
+      whileOvertaken(this.#database, async () => refuseAny(jobs, await enqueue(sql, jobs, effects))),
     );
     this.#turns.set(
       tx,
@@ -120,7 +123,8 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
 
   claim(request: ClaimRequest): Promise<ClaimAnswer> {
     return this.#whileOpen(async () => {
-      const { answer, keysToPass } = await this.#claiming.claim(request);
+      const { answer, keysToPass, effects } = await this.#claiming.claim(request);
+      for (const each of effects) this.#afterCommit(each);
       // The jobs are claimed, whatever becomes of this: should it fail, the end of a claimed job wakes the one behind it.
       if (keysToPass.length > 0) await this.#passKeys(keysToPass).catch(() => undefined);
       return answer;
@@ -349,7 +353,8 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     });
   }
 
-  prune(request: { readonly retentionMs: number; readonly limit: number }) {
+  async prune(request: { readonly retentionMs: number; readonly limit: number }) {
+    await this.#write((sql, effects) => freeStuckKeys(sql, effects));
     return this.#whileOpen(() => prune(this.#database, request));
   }
 

@@ -16,17 +16,25 @@ const planned = `
 const present = `
     present bigint := coalesce(in_now, floor(extract(epoch from statement_timestamp()) * 1000)::bigint);`;
 
+/** Where an operator has set what a type takes in, each job is asked for on the desk, which sends them with their states. */
+const askFirst = `
+    if in_states is null and exists (select 1 from sluice.settings where type = any (in_types) and has_intake) then
+      out_now := present;
+      out_added := 'ask';
+      return;
+    end if;`;
+
 // Primary keys of history (the partitions that the ids name), jobs and correlations.
-const addJobs = `
-  create function sluice.add_jobs_1(in_ids uuid[], in_types text[], in_versions int[], in_priorities int[], in_max_attempts int[],
+const addJobs = (version: 1 | 2) => `
+  create function sluice.add_jobs_${version}(in_ids uuid[], in_types text[], in_versions int[], in_priorities int[], in_max_attempts int[],
     in_payloads text[], in_dues double precision[], in_are_delays boolean[], in_correlations text[], in_traces text[],
     in_blobs uuid[], in_unique_keys text[], in_unique_whiles text[], in_unique_periods double precision[], in_states text[],
-    in_now bigint, out out_now bigint, out out_added text)
+    ${version === 1 ? "" : "in_ranks bigint[], in_controls text[], in_held_bys text[], "}in_now bigint, out out_now bigint, out out_added text)
   language plpgsql ${planned}
   as $$
   declare${present}
     present_us bigint := coalesce(in_now * 1000, floor(extract(epoch from statement_timestamp()) * 1000000)::bigint);
-  begin
+  begin${version === 1 ? "" : askFirst}
     with sent as (
       select sent.*,
         present as now,
@@ -36,18 +44,18 @@ const addJobs = `
           else ceil(due)
         end as run_at
       from unnest(in_ids, in_types, in_versions, in_priorities, in_max_attempts, in_payloads, in_dues, in_are_delays,
-        in_correlations, in_traces, in_blobs, in_unique_keys, in_unique_whiles, in_unique_periods, in_states)
+        in_correlations, in_traces, in_blobs, in_unique_keys, in_unique_whiles, in_unique_periods, in_states${version === 1 ? "" : ", in_ranks, in_controls, in_held_bys"})
         as sent (id, type, version, priority, max_attempts, payload, due, is_delay,
-          correlation, trace, blob, unique_key, unique_while, unique_period_ms, state)
+          correlation, trace, blob, unique_key, unique_while, unique_period_ms, state${version === 1 ? "" : ", rank, controls, held_by"})
       where id not in (select history.id from sluice.history where history.id = any (in_ids))
     ),
     added as (
       insert into sluice.jobs as job (id, type, state, version, priority, rank, max_attempts, run_at, created_at,
-        unique_key, unique_while, unique_period_ms, blob, correlation, trace, payload)
+        unique_key, unique_while, unique_period_ms, blob, correlation, trace, payload${version === 1 ? "" : ", controls, concurrency_key, held_by"})
       select id, type,
         coalesce(state, case when run_at > now then 'scheduled' else 'pending' end)::sluice.job_state,
-        version, priority, present_us, max_attempts, run_at, now,
-        unique_key, unique_while, unique_period_ms, blob, correlation, trace, payload
+        version, priority, ${version === 1 ? "present_us" : "coalesce(rank, present_us)"}, max_attempts, run_at, now,
+        unique_key, unique_while, unique_period_ms, blob, correlation, trace, payload${version === 1 ? "" : ", controls, controls::json ->> 'concurrencyKey', held_by"}
       from sent
       on conflict (id) do nothing
       returning job.id, job.type, job.state, job.correlation
@@ -85,13 +93,19 @@ const addJobs = `
     end if;
   end $$;`;
 
+const notGated = `
+        and not coalesce(settings.is_gated, false)`;
+/** Their jobs must be asked for one by one: gated.ts. */
+const findGated = `
+      select array_agg(type order by type) into out_gated from sluice.settings where type = any (in_types) and is_gated;`;
+
 // jobs_ready, read in its order from each span's place on; then primary key. Workers and jobs_cancel by worker; jobs_due by type.
 // Settings by type, and where one has a concurrency jobs_held by worker and type. Whoever claims of such a type does so alone until
 // it commits; the statement after the lock sees what those before it have claimed. Types without settings pay for one look.
-const claim = `
-  create function sluice.claim_1(in_worker text, in_types text[], in_limits int[], in_max_versions int[], in_concurrencies int[],
+const claim = (version: 1 | 2) => `
+  create function sluice.claim_${version}(in_worker text, in_types text[], in_limits int[], in_max_versions int[], in_concurrencies int[],
     in_span_types int[], in_span_urgencies int[], in_span_ranks bigint[], in_span_ends int[], in_total int, in_now bigint,
-    out out_now bigint, out out_jobs text, out out_due text, out out_cancels text, out out_limited text[])
+    out out_now bigint, out out_jobs text, out out_due text, out out_cancels text, out out_limited text[]${version === 1 ? "" : ", out out_gated text[]"})
   language plpgsql ${planned}
   as $$
   declare${present}
@@ -103,7 +117,7 @@ const claim = `
       into out_limited
       from unnest(in_types, in_concurrencies) with ordinality as wanted (type, concurrency, turn)
       left join sluice.settings on settings.type = wanted.type
-      where coalesce(settings.concurrency, wanted.concurrency) is not null;
+      where coalesce(settings.concurrency, wanted.concurrency) is not null${version === 1 ? "" : notGated};
       if in_total > 0 then
         for locked in select type from unnest(out_limited) as limited (type) order by type loop
           perform pg_advisory_xact_lock(7562599, hashtext(locked || ' of :schema'));
@@ -112,7 +126,7 @@ const claim = `
 
       select array_agg(
         case
-          when coalesce(settings.is_paused and (settings.paused_until is null or settings.paused_until > present), false) then 0
+          ${version === 1 ? "" : "when settings.is_gated then 0\n          "}when coalesce(settings.is_paused and (settings.paused_until is null or settings.paused_until > present), false) then 0
           when coalesce(settings.concurrency, wanted.concurrency) is null then wanted.jobs
           else least(wanted.jobs, greatest(0, coalesce(settings.concurrency, wanted.concurrency) - (
             select count(*)
@@ -124,7 +138,7 @@ const claim = `
       )
       into limits
       from unnest(in_types, in_limits, in_concurrencies) with ordinality as wanted (type, jobs, concurrency, turn)
-      left join sluice.settings on settings.type = wanted.type;
+      left join sluice.settings on settings.type = wanted.type;${version === 1 ? "" : findGated}
     end if;
 
     with picked as materialized (
@@ -171,7 +185,7 @@ const claim = `
           json_build_array(job.id, job.epoch, job.type, job.version, job.priority, job.created_at, job.run_at, job.started_at,
             job.attempt, job.max_attempts, job.crashes, job.correlation::json, job.trace::json, job.payload),
           job.rank,
-          job.unique_key is not null,
+          job.unique_key is not null${version === 1 ? "" : " or job.concurrency_key is not null"},
           case
             when job.unique_while = 'pending' and exists (select 1 from sluice.keys where key = '>' || job.unique_key)
             then job.unique_key
@@ -244,4 +258,7 @@ const complete = `
     into out_done;
   end $$;`;
 
-export const routines = [addJobs, claim, complete].join("\n");
+export const routines = [addJobs(1), claim(1), complete].join("\n");
+
+/** What they became with flow control. */
+export const flowRoutines = [addJobs(2), claim(2)].join("\n");

@@ -1,7 +1,16 @@
 /**
  * From rows of jobs and history to the records of the port.
  */
-import type { AttemptError, Correlation, FailReason, JobRecord, JobState, TraceCarrier } from "../../job.js";
+import type {
+  AttemptError,
+  Controls,
+  Correlation,
+  FailReason,
+  HeldBy,
+  JobRecord,
+  JobState,
+  TraceCarrier,
+} from "../../job.js";
 import type { Row } from "../../moves.js";
 import type { ClaimedJob, UniqueClaim } from "../../store.js";
 
@@ -36,6 +45,8 @@ export interface JobRow {
   readonly trace: string | null;
   readonly output: string | null;
   readonly payload: string;
+  readonly controls: string | null;
+  readonly held_by: HeldBy | null;
   readonly rank: Int;
   readonly is_cancel_requested: boolean;
 }
@@ -47,10 +58,10 @@ const sharedColumns = `
   job.progress_done, job.progress_total, job.error, job.blob, job.correlation, job.trace, job.output, job.payload`;
 
 /** Of `sluice.jobs as job`. */
-export const jobColumns = `${sharedColumns}, job.rank, job.is_cancel_requested`;
+export const jobColumns = `${sharedColumns}, job.rank, job.is_cancel_requested, job.controls, job.held_by`;
 
 /** The same of `sluice.history as job`. */
-export const historyColumns = `${sharedColumns}, 0::bigint as rank, false as is_cancel_requested`;
+export const historyColumns = `${sharedColumns}, 0::bigint as rank, false as is_cancel_requested, null as controls, null as held_by`;
 
 export function toRow(row: JobRow): Row {
   return {
@@ -94,6 +105,8 @@ function toMutableRecord(row: JobRow): Row["job"] {
     cancelReason: row.cancel_reason,
     error: parsed<AttemptError>(row.error),
     progress: row.progress_done === null ? null : { done: row.progress_done, total: row.progress_total },
+    controls: parsed<Controls>(row.controls),
+    heldBy: row.held_by,
   };
 }
 

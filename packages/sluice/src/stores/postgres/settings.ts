@@ -1,25 +1,27 @@
 /**
  * The settings of types as they are kept: read by every claim (routines.ts), changed by operators.
  */
-import { changeSettings, defaultSettings } from "../../settings.js";
+import { changeSettings, doesReplan, hasIntake, isGated, parseSettings } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import type { Effects } from "./effects.js";
+import { replan } from "./hold.js";
 import type { Sql } from "./sql.js";
 
 export async function settings(sql: Sql): Promise<readonly TypeSettings[]> {
-  const rows = await sql.rows<{ settings: string }>(selectAll);
-  return rows.map((row) => JSON.parse(row.settings) as TypeSettings);
+  const rows = await sql.rows<{ type: string; settings: string }>(selectAll);
+  return rows.map((row) => parseSettings(row.type, row.settings));
 }
 
 /** In a transaction of its own: one change of a type after the other. */
 export async function setType(sql: Sql, change: SettingsChange, effects: Effects): Promise<SettingsAnswer> {
   await sql.rows(lockType, [change.type]);
   const [row] = await sql.rows<{ now: number | string; settings: string | null }>(selectOne, [change.type]);
-  const before = row!.settings === null ? defaultSettings(change.type) : (JSON.parse(row!.settings) as TypeSettings);
+  const before = parseSettings(change.type, row!.settings);
   const changed = changeSettings(before, change, Number(row!.now));
   if (changed === null) return { outcome: "stale", settings: before };
   await keepSettings(sql, changed.settings);
   await sql.rows(insertRecord, [change.type, JSON.stringify(changed.record)]);
+  if (doesReplan(changed.record)) await replan(sql, change.type, effects);
   effects.wake();
   return { outcome: "applied", settings: changed.settings };
 }
@@ -46,7 +48,8 @@ export async function importSettings(
 
 async function keepSettings(sql: Sql, settings: TypeSettings): Promise<void> {
   const { type, pause, concurrency } = settings;
-  await sql.rows(upsert, [type, pause !== null, pause?.until ?? null, concurrency, JSON.stringify(settings)]);
+  const flags = [isGated(settings), hasIntake(settings)];
+  await sql.rows(upsert, [type, pause !== null, pause?.until ?? null, concurrency, JSON.stringify(settings), ...flags]);
 }
 
 export async function settingsHistory(
@@ -60,18 +63,18 @@ export async function settingsHistory(
 const lockType = "select pg_advisory_xact_lock(7562600, hashtext($1 || ' of :schema'))";
 
 // Primary key, in its order.
-const selectAll = 'select settings from sluice.settings order by type collate "C"';
+const selectAll = 'select type, settings from sluice.settings order by type collate "C"';
 
 // Primary key.
 const selectOne = "select :now as now, (select settings from sluice.settings where type = $1) as settings";
 
 // Primary key.
 const upsert = `
-  insert into sluice.settings (type, is_paused, paused_until, concurrency, settings)
-  values ($1, $2, $3, $4, $5)
+  insert into sluice.settings (type, is_paused, paused_until, concurrency, settings, is_gated, has_intake)
+  values ($1, $2, $3, $4, $5, $6, $7)
   on conflict (type) do update
   set is_paused = excluded.is_paused, paused_until = excluded.paused_until, concurrency = excluded.concurrency,
-    settings = excluded.settings`;
+    settings = excluded.settings, is_gated = excluded.is_gated, has_intake = excluded.has_intake`;
 
 const insertRecord = "insert into sluice.settings_history (type, record) values ($1, $2)";
 

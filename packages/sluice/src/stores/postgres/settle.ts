@@ -40,6 +40,7 @@ export async function settle(
     const desk = await Desk.open(sql, {
       ids: [...chosen.map(({ hold }) => hold.id), ...children.map(({ id }) => id)],
       keys: children.flatMap(({ unique }) => unique?.key ?? []),
+      arrivals: children,
       // A child may meet a job whose payload it is compared with.
       withPayload: children.length > 0,
     });

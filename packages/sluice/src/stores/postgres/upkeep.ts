@@ -43,6 +43,8 @@ export async function prune(
     await unlessLocked(() => database.rows("select sluice.drop_day($1::date, $2, $3)", [day, endedBefore, now]));
   }
   await database.rows(dropExpiredKeys, [now]);
+  await database.rows(dropSpentRates, [now]);
+  await database.rows(dropOldTurns, [(now - dayMs) * 1_000]);
   await database.rows(dropUnfinishedBlobs, [now - dayMs]);
   await database.rows(deleteLostWorkers, [Math.min(endedBefore, now - dayMs)]);
   return { pruned: await database.transaction((sql) => pruneRows(sql, { endedBefore, now, limit })) };
@@ -121,6 +123,22 @@ const dropExpiredKeys = `
     where until <= $1::bigint
       and not exists (select 1 from sluice.keys as next where next.key = '>' || keys.key)
     order by until
+    limit 1000
+    for update skip locked
+  )`;
+
+// Full scan: a row for each rate key in use. A rate that nothing is owed to is as good as one that was never used.
+const dropSpentRates = `
+  delete from sluice.rates
+  where name in (select name from sluice.rates where spent_until < $1 limit 1000 for update skip locked)`;
+
+// Full scan: a row for each group in use.
+const dropOldTurns = `
+  delete from sluice.turns
+  where (type, priority, group_name) in (
+    select type, priority, group_name
+    from sluice.turns
+    where place < $1::bigint
     limit 1000
     for update skip locked
   )`;

@@ -2,50 +2,107 @@
  * Adds jobs, and gives unique keys to those that wait for them. The unique index on held_key is the judge: a job that wants a key
  * is inserted first, and only when that fails somebody looks who has it.
  */
+import { placeOf } from "../../fairness.js";
+import type { Turns } from "../../fairness.js";
+import { arrivalOf, intakeOf, rateNames, takeIn } from "../../intake.js";
+import type { Intake } from "../../intake.js";
+import type { HeldBy } from "../../job.js";
 import type { EnqueueResult, NewJob } from "../../store.js";
 import { conflictMove, firstState } from "../../transition.js";
+import { leaveKey } from "./hold.js";
 import { noteIdTime } from "./id-times.js";
+import { keepSpent, spentOf } from "./rates.js";
 import { correlationOf, dueAt, findById, findByKey, jsonOrNull, rerunKey, toRecord } from "./rows.js";
 import type { JobRow } from "./rows.js";
 import type { Session } from "./session.js";
+import { settingsOf } from "./settings.js";
 
 export function enqueue(session: Session, jobs: readonly NewJob[]): readonly EnqueueResult[] {
   return jobs.map((job) => enqueueOne(session, job));
 }
 
-function enqueueOne(session: Session, job: NewJob): EnqueueResult {
+/** Part of work that was taken in before: held where others are refused. */
+export function enqueueChildren(session: Session, jobs: readonly NewJob[]): void {
+  for (const job of jobs) enqueueOne(session, job, true);
+}
+
+function enqueueOne(session: Session, job: NewJob, isChild = false): EnqueueResult {
   const { now } = session;
   const due = dueAt(job, now);
   const state = firstState(due, now);
   const created = { outcome: "created", state, createdAt: now, runAt: due ?? now } as const;
-  if (insert(session, job, { state, heldKey: job.unique?.key ?? null })) return created;
+  const intake = intakeOf(settingsOf(session, job.type), job);
+  const heldKey = job.unique?.key ?? null;
+  if (intake === null && insert(session, job, { state, heldKey, heldBy: null })) return created;
 
   const sentBefore = findById(session, job.id);
   if (sentBefore !== undefined) return createdBefore(sentBefore);
 
   const { unique } = job;
   const holder = unique === null ? undefined : findByKey(session, unique.key);
-  if (unique === null || holder === undefined) throw notAdded(job);
-
   // Also when the holder waits again (a retry), and when its period is over: the newest payload must be the one that runs last.
-  const successor = unique.onConflict === "rerun" ? findByKey(session, rerunKey(unique.key)) : undefined;
+  const successor = unique?.onConflict === "rerun" ? findByKey(session, rerunKey(unique.key)) : undefined;
   if (successor !== undefined) return replace(session, successor, job);
 
-  if (hasExpired(session, holder)) {
-    session.sql(dropKey).run(holder.seq);
-    mustInsert(session, job, { state, heldKey: unique.key });
-    return created;
-  }
+  const isFree = holder === undefined || hasExpired(session, holder);
+  const move = isFree ? "add" : conflictMove(unique!.onConflict, holder.state);
+  if (move === "keep") return { outcome: "duplicate", job: toRecord(holder!) };
+  if (move === "replace") return replace(session, holder!, job);
 
-  switch (conflictMove(unique.onConflict, holder.state)) {
-    case "keep":
-      return { outcome: "duplicate", job: toRecord(holder) };
-    case "replace":
-      return replace(session, holder, job);
-    case "block":
-      mustInsert(session, job, { state: "blocked", heldKey: rerunKey(unique.key) });
-      return { ...created, state: "blocked" };
+  const taken =
+    intake === null ? ({ outcome: "taken", heldBy: null } as const) : arrive(session, job, { intake, isChild });
+  if (taken.outcome === "refused") return taken;
+  if (move === "block") {
+    mustInsert(session, job, { state: "blocked", heldKey: rerunKey(unique!.key), heldBy: null });
+    return { ...created, state: "blocked" };
   }
+  if (holder !== undefined) session.sql(dropKey).run(holder.seq);
+  const first = taken.heldBy === null ? state : "blocked";
+  mustInsert(session, job, { state: first, heldKey, heldBy: taken.heldBy });
+  return { ...created, state: first };
+}
+
+/** Asks the intake of its type, with what is known of it in this transaction. */
+function arrive(
+  session: Session,
+  job: NewJob,
+  { intake, isChild }: { readonly intake: Intake; readonly isChild: boolean },
+): ReturnType<typeof takeIn> {
+  const { type, caller } = rateNames(job);
+  const before = spentOf(session, caller === null ? [type] : [type, caller]);
+  const spent = new Map(before);
+  const limit = isChild ? null : intake.limit;
+  const taken = takeIn(
+    { ...intake, limit, backlog: session.waiting(job.type), spent },
+    arrivalOf(job, isChild),
+    session.now,
+  );
+  keepSpent(session, spent, before);
+  return taken;
+}
+
+/** The place that its group gives a new job, or that its time does. */
+function rankOf(session: Session, { type, priority, controls }: NewJob): number {
+  const now = session.now * 1_000;
+  if (controls === null || controls.group === null) return now;
+  const { group, cost } = controls;
+  const { head } = session.sql(selectHead).get(type, priority) as { head: number | null };
+  const placeGiven = (name: string) =>
+    (session.sql(selectPlace).get(type, priority, name) as { place: number } | undefined)?.place ?? null;
+  const tail = placeGiven(group);
+  const turns: Turns = {
+    head: head === null ? null : head / 1_000,
+    last: toMs(placeGiven("")),
+    tails: new Map(tail === null ? [] : [[group, tail / 1_000]]),
+  };
+  const rank = Math.round(placeOf(turns, { group, cost }, session.now) * 1_000);
+  session.sql(keepPlace).run(type, priority, group, rank);
+  session.sql(keepPlace).run(type, priority, "", Math.round(turns.last! * 1_000));
+  return rank;
+}
+
+function toMs(rank: number | null): number | null {
+  return rank === null ? null : rank / 1_000;
 }
 
 /**
@@ -92,6 +149,7 @@ export function startAfresh(session: Session, seq: number): void {
 interface Place {
   readonly state: "scheduled" | "pending" | "blocked";
   readonly heldKey: string | null;
+  readonly heldBy: HeldBy | null;
 }
 
 /** Where the key was seen to be free in this transaction. */
@@ -105,7 +163,7 @@ function notAdded({ id, unique }: NewJob): Error {
 }
 
 /** False when the id or the key is there already; nothing is added then. */
-function insert(session: Session, job: NewJob, { state, heldKey }: Place): boolean {
+function insert(session: Session, job: NewJob, { state, heldKey, heldBy }: Place): boolean {
   const { now } = session;
   const { unique } = job;
   const { changes } = session
@@ -115,7 +173,7 @@ function insert(session: Session, job: NewJob, { state, heldKey }: Place): boole
       job.type,
       state,
       job.priority,
-      now * 1_000,
+      rankOf(session, job),
       job.version,
       job.maxAttempts,
       heldKey,
@@ -128,6 +186,9 @@ function insert(session: Session, job: NewJob, { state, heldKey }: Place): boole
       jsonOrNull(job.correlation),
       jsonOrNull(job.trace),
       job.payload,
+      jsonOrNull(job.controls),
+      job.controls?.concurrencyKey ?? null,
+      heldBy,
     );
   if (Number(changes) === 0) return false;
 
@@ -149,19 +210,44 @@ function insertCorrelations(session: Session, id: string, correlation: NewJob["c
 function replace(session: Session, row: JobRow, newer: NewJob): EnqueueResult {
   const { now } = session;
   const due = dueAt(newer, now);
-  const state = row.state === "blocked" ? "blocked" : firstState(due, now);
-  const rank = state === row.state ? row.rank : now * 1_000;
+  const isOtherPayload = row.payload !== newer.payload;
+  // With another payload it may have another concurrency key: a claim will see.
+  const isLetGo = isOtherPayload && row.held_by === "concurrency_key";
+  const state = row.state === "blocked" && !isLetGo ? "blocked" : firstState(due, now);
+  const keepsRank = state === row.state || isLetGo || newer.controls?.group != null;
+  const rank = keepsRank ? row.rank : now * 1_000;
   if (row.blob !== newer.blob) session.free(row.blob);
   session
     .sql(replaceJob)
-    .run(newer.version, newer.payload, newer.priority, due ?? now, newer.blob, state, rank, row.seq);
-  if (row.payload !== newer.payload) {
+    .run(
+      newer.version,
+      newer.payload,
+      newer.priority,
+      due ?? now,
+      newer.blob,
+      state,
+      rank,
+      isLetGo || state === "scheduled" ? null : row.held_by,
+      row.seq,
+    );
+  if (isOtherPayload) {
+    const { controls } = newer;
     startAfresh(session, row.seq);
-    session.sql(adopt).run(newer.maxAttempts, jsonOrNull(newer.correlation), jsonOrNull(newer.trace), row.seq);
+    session
+      .sql(adopt)
+      .run(
+        newer.maxAttempts,
+        jsonOrNull(newer.correlation),
+        jsonOrNull(newer.trace),
+        jsonOrNull(controls),
+        controls?.concurrencyKey ?? null,
+        row.seq,
+      );
     deleteCorrelations(session, row);
     insertCorrelations(session, row.id, newer.correlation);
   }
   session.moved(row.type, row.state, state);
+  leaveKey(session, row.concurrency_key, { from: row.state, to: state });
   if (state !== "blocked") session.hintWork();
   return { outcome: "replaced", job: toRecord(findById(session, row.id)!) };
 }
@@ -183,8 +269,9 @@ function createdBefore(row: JobRow): EnqueueResult {
 const insertJob = `
   insert into sluice_jobs
     (id, type, state, priority, rank, version, max_attempts, held_key, run_at, created_at,
-     unique_key, unique_while, unique_until, blob, correlation, trace, payload)
-  values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     unique_key, unique_while, unique_until, blob, correlation, trace, payload,
+     controls, concurrency_key, held_by)
+  values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   on conflict do nothing`;
 
 // Primary key.
@@ -226,8 +313,21 @@ const renewWork = `
 // Primary key.
 const adopt = `
   update sluice_jobs
-  set max_attempts = ?, correlation = ?, trace = ?
+  set max_attempts = ?, correlation = ?, trace = ?, controls = ?, concurrency_key = ?
   where seq = ?`;
+
+// sluice_jobs_ready.
+const selectHead = "select min(rank) as head from sluice_jobs where type = ? and state = 'pending' and priority = ?";
+
+// Primary key.
+const selectPlace = "select place from sluice_turns where type = ? and priority = ? and group_name = ?";
+
+// Primary key.
+const keepPlace = `
+  insert into sluice_turns (type, priority, group_name, place)
+  values (?, ?, ?, ?)
+  on conflict do update
+  set place = excluded.place`;
 
 // sluice_jobs_key.
 const selectSuccessor = `
@@ -238,11 +338,11 @@ const selectSuccessor = `
 // Primary key.
 const succeed = `
   update sluice_jobs
-  set held_key = ?, state = ?, rank = ?
-  where seq = ?`;
+  set held_key = ?1, state = ?2, rank = case when controls ->> 'group' is null then ?3 else rank end
+  where seq = ?4`;
 
 // Primary key.
 const replaceJob = `
   update sluice_jobs
-  set version = ?, payload = ?, priority = ?, run_at = ?, blob = ?, state = ?, rank = ?
+  set version = ?, payload = ?, priority = ?, run_at = ?, blob = ?, state = ?, rank = ?, held_by = ?
   where seq = ?`;

@@ -218,4 +218,28 @@ const migrations: readonly string[] = [
   ) strict;
   create index sluice_settings_history_type on sluice_settings_history (type);
   `,
+  `
+  -- What flow control knows of a job, as JSON; the key that claims and settles look for has a column of its own.
+  alter table sluice_jobs add column controls text;
+  alter table sluice_jobs add column concurrency_key text;
+  alter table sluice_jobs add column held_by text;
+  create index sluice_jobs_in_key on sluice_jobs (concurrency_key) where state = 'processing' and concurrency_key is not null;
+  create index sluice_jobs_for_key on sluice_jobs (concurrency_key, priority desc, rank)
+    where held_by = 'concurrency_key' and state = 'blocked';
+  create index sluice_jobs_held_back on sluice_jobs (type) where held_by is not null;
+
+  create table sluice_rates (
+    name text primary key,
+    spent_until real not null
+  ) strict, without rowid;
+
+  -- The last place given to each group, and to any of its type and priority (group '').
+  create table sluice_turns (
+    type text not null,
+    priority integer not null,
+    group_name text not null,
+    place integer not null,              -- a rank
+    primary key (type, priority, group_name)
+  ) strict, without rowid;
+  `,
 ];

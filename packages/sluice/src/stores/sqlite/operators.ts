@@ -3,10 +3,12 @@
  */
 import type { JobId } from "../../job.js";
 import type { AmendAnswer, AuditQuery, AuditRecord, OperatorCommand } from "../../store.js";
-import { amendMove } from "../../transition.js";
+import { amendMove, firstState } from "../../transition.js";
 import { deleteCorrelations, giveBackKey, startAfresh, takeKeyIfFree } from "./enqueue.js";
 import { page } from "./reading.js";
-import { findById } from "./rows.js";
+import { freeStuckKeys, leaveKey } from "./hold.js";
+import { pruneSpent } from "./rates.js";
+import { findById, jsonOrNull, rerunKey } from "./rows.js";
 import type { JobRow } from "./rows.js";
 import type { Session } from "./session.js";
 import { uncut } from "./text.js";
@@ -26,28 +28,33 @@ function amendOne(session: Session, id: JobId, command: OperatorCommand): AmendR
 
   const { now } = session;
   const { state } = row;
-  const move = amendMove(command.action, state);
+  const move = amendMove(command.action, state, row.held_by);
   if (move === "wrong_state") return { id, outcome: move, state };
 
   const isRevived = state === "failed" && typeof move === "object" && move.to === "pending";
   if (isRevived && !startOver(session, row)) return { id, outcome: "key_taken", state };
 
   if (command.action === "edit") {
-    session.sql(editJob).run(command.payload, command.version, row.seq);
+    const { controls } = command;
+    session
+      .sql(editJob)
+      .run(command.payload, command.version, jsonOrNull(controls), controls?.concurrencyKey ?? null, row.seq);
     if (command.payload !== row.payload) startAfresh(session, row.seq);
   }
   const reason = uncut(command.reason);
+  const stateAfter = move === "let_go" ? firstState(row.run_at, now) : typeof move === "object" ? move.to : state;
   if (move === "request_cancel") {
     session.sql(requestCancel).run(now, reason, row.seq);
     session.hintWork();
   } else if (move !== "edit_in_place") {
-    if (move.to === "pending") session.sql(makePending).run(now, row.seq);
-    if (move.to === "cancelled") session.sql(makeCancelled).run(now, reason, row.seq);
-    session.moved(row.type, state, move.to);
-    if (move.to === "cancelled") leaveKey(session, row);
+    if (move === "let_go") session.sql(letGo).run(stateAfter, row.seq);
+    else if (move.to === "pending") session.sql(makePending).run(now, row.seq);
+    else if (move.to === "cancelled") session.sql(makeCancelled).run(now, reason, row.seq);
+    session.moved(row.type, state, stateAfter);
+    if (stateAfter === "cancelled") leaveUniqueKey(session, row);
+    leaveKey(session, row.concurrency_key, { from: state, to: stateAfter });
   }
 
-  const stateAfter = typeof move === "object" ? move.to : state;
   session
     .sql(insertAudit)
     .run(
@@ -73,9 +80,9 @@ function startOver(session: Session, row: JobRow): boolean {
   return true;
 }
 
-function leaveKey(session: Session, row: JobRow): void {
+function leaveUniqueKey(session: Session, row: JobRow): void {
   if (row.held_key === null) return;
-  if (row.state === "blocked") session.sql(leavePlace).run(row.seq);
+  if (row.held_key === rerunKey(row.unique_key ?? "")) session.sql(leavePlace).run(row.seq);
   else giveBackKey(session, { seq: row.seq, heldKey: row.held_key, holdWhile: row.unique_while });
 }
 
@@ -113,6 +120,9 @@ export function prune(
     session.moved(type, state, null);
   }
   session.sql(deleteWorkers).run(endedBefore);
+  session.sql(deleteOldTurns).run((session.now - 86_400_000) * 1_000);
+  pruneSpent(session);
+  freeStuckKeys(session);
   return { pruned: old.length };
 }
 
@@ -128,7 +138,7 @@ interface OldRow {
 // Primary key.
 const editJob = `
   update sluice_jobs
-  set payload = ?, version = ?
+  set payload = ?, version = ?, controls = ?, concurrency_key = ?
   where seq = ?`;
 
 // Primary key.
@@ -140,13 +150,16 @@ const requestCancel = `
 // Primary key.
 const makePending = `
   update sluice_jobs
-  set state = 'pending', run_at = ?1, rank = ?1 * 1000, finished_at = null
+  set state = 'pending', run_at = ?1, rank = case when controls ->> 'group' is null then ?1 * 1000 else rank end, finished_at = null
   where seq = ?2`;
+
+// Primary key.
+const letGo = "update sluice_jobs set state = ?, held_by = null where seq = ?";
 
 // Primary key.
 const makeCancelled = `
   update sluice_jobs
-  set state = 'cancelled', finished_at = ?, cancel_reason = ?
+  set state = 'cancelled', finished_at = ?, cancel_reason = ?, held_by = null
   where seq = ?`;
 
 // Primary key.
@@ -226,3 +239,6 @@ const deleteWorkers = `
   where (is_lost = 1 or retired_at is not null)
     and max(lease_expires_at, coalesce(retired_at, 0)) < ?1 - 86400000
     and not exists (select 1 from sluice_jobs where worker = sluice_workers.seq and state = 'processing')`;
+
+// Full scan: a row for each group in use.
+const deleteOldTurns = "delete from sluice_turns where place < ?";

@@ -1,7 +1,16 @@
 /**
  * From rows of sluice_jobs to the records of the port.
  */
-import type { AttemptError, Correlation, FailReason, JobRecord, JobState, TraceCarrier } from "../../job.js";
+import type {
+  AttemptError,
+  Controls,
+  Correlation,
+  FailReason,
+  HeldBy,
+  JobRecord,
+  JobState,
+  TraceCarrier,
+} from "../../job.js";
 import type { ClaimedJob, NewJob } from "../../store.js";
 import type { Session } from "./session.js";
 
@@ -37,6 +46,9 @@ export interface JobRow {
   readonly trace: string | null;
   readonly output: string | null;
   readonly payload: string;
+  readonly controls: string | null;
+  readonly concurrency_key: string | null;
+  readonly held_by: HeldBy | null;
   readonly worker_id: string | null;
 }
 
@@ -44,7 +56,8 @@ export const jobColumns = `
   job.seq, job.id, job.type, job.state, job.priority, job.rank, job.version, job.epoch, job.attempt, job.max_attempts, job.crashes,
   job.held_key, job.run_at, job.created_at, job.started_at, job.finished_at, job.cancel_requested_at,
   job.unique_key, job.unique_while, job.unique_until, job.fail_reason, job.cancel_reason, job.progress_done, job.progress_total,
-  job.error, job.blob, job.correlation, job.trace, job.output, job.payload, worker.id as worker_id`;
+  job.error, job.blob, job.correlation, job.trace, job.output, job.payload,
+  job.controls, job.concurrency_key, job.held_by, worker.id as worker_id`;
 
 export function findById(session: Session, id: string): JobRow | undefined {
   return session.sql(selectById).get(id) as JobRow | undefined;
@@ -94,6 +107,8 @@ export function toRecord(row: JobRow): JobRecord {
     cancelReason: row.cancel_reason,
     error: parsed<AttemptError>(row.error),
     progress: row.progress_done === null ? null : { done: row.progress_done, total: row.progress_total },
+    controls: parsed<Controls>(row.controls),
+    heldBy: row.held_by,
   };
 }
 

@@ -3,7 +3,7 @@
  * besides rows (counts, hints, blobs nobody needs any more). The topics (enqueue.ts, claim.ts, …) are functions over a session.
  */
 import type { JobId, JobState } from "../../job.js";
-import { hasEnded } from "../../job.js";
+import { hasEnded, isWaiting } from "../../job.js";
 import type { WakeHint } from "../../store.js";
 import type { Connection, Statement } from "./engine.js";
 import type { SteadyClock } from "./steady-clock.js";
@@ -99,6 +99,14 @@ export class Session {
     }
   }
 
+  /** How many jobs of the type wait, with what this operation has changed so far. */
+  waiting(type: string): number {
+    const { waiting } = this.sql(sumWaiting).get(type) as { waiting: number };
+    let sum = waiting;
+    for (const [state, jobs] of this.#moves.get(type) ?? []) if (isWaiting(state)) sum += jobs;
+    return sum;
+  }
+
   /** Workers should look: for a change that moves no job. */
   hintWork(): void {
     this.#hint.work = true;
@@ -148,6 +156,13 @@ const addToCount = `
   values (?, ?, ?)
   on conflict (type, state) do update
   set n = n + excluded.n`;
+
+// Primary key.
+const sumWaiting = `
+  select coalesce(sum(n), 0) as waiting
+  from sluice_counts
+  where type = ?
+    and state in ('scheduled', 'pending', 'blocked', 'retrying')`;
 
 // Primary key.
 const keepFreedBlob = `

@@ -1,31 +1,42 @@
 /**
  * The settings of types as they are kept: read by every claim, changed by operators.
  */
-import { changeSettings, concurrencyOf, defaultSettings, roomIn } from "../../settings.js";
+import { gateOf } from "../../admission.js";
+import type { Gate } from "../../admission.js";
+import { changeSettings, concurrencyOf, doesReplan, isGated, parseSettings } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import type { ClaimedType } from "../../store.js";
+import { replan } from "./hold.js";
 import type { Session } from "./session.js";
 
 export function settings(session: Session): readonly TypeSettings[] {
-  const rows = session.sql(selectAll).all() as { settings: string }[];
-  return rows.map((row) => JSON.parse(row.settings) as TypeSettings);
+  const rows = session.sql(selectAll).all() as { type: string; settings: string }[];
+  return rows.map((row) => parseSettings(row.type, row.settings));
 }
 
-function settingsOf(session: Session, type: string): TypeSettings {
+export function settingsOf(session: Session, type: string): TypeSettings {
   const row = session.sql(selectOne).get(type) as { settings: string } | undefined;
-  return row === undefined ? defaultSettings(type) : (JSON.parse(row.settings) as TypeSettings);
+  return parseSettings(type, row?.settings ?? null);
 }
 
-/** How many more jobs of the type may be processing. */
-export function roomFor(session: Session, { type, concurrency }: ClaimedType): number {
-  const processing = () => (session.sql(countProcessing).get(type) as { processing: number }).processing;
-  return roomIn(settingsOf(session, type), { standard: concurrency, now: session.now, processing });
+/** What a claim finds in force for one of its types. */
+export interface TypeInForce {
+  readonly gate: Gate;
+  /** Whether each job must be asked for; otherwise the room is all there is. */
+  readonly isGated: boolean;
+  /** Whether what is claimed must start at once. */
+  readonly isLimited: boolean;
 }
 
-export function limitedOf(session: Session, types: readonly ClaimedType[]): readonly string[] {
-  return types
-    .filter(({ type, concurrency }) => concurrencyOf(settingsOf(session, type), concurrency) !== null)
-    .map(({ type }) => type);
+export function inForce(session: Session, wanted: ClaimedType): TypeInForce {
+  const settings = settingsOf(session, wanted.type);
+  const processing = () => (session.sql(countProcessing).get(wanted.type) as { processing: number }).processing;
+  const isEachAsked = wanted.controls !== null || isGated(settings);
+  return {
+    gate: gateOf(settings, wanted, { now: session.now, processing }),
+    isGated: isEachAsked,
+    isLimited: isEachAsked || concurrencyOf(settings, wanted.concurrency) !== null,
+  };
 }
 
 export function setType(session: Session, change: SettingsChange): SettingsAnswer {
@@ -34,6 +45,7 @@ export function setType(session: Session, change: SettingsChange): SettingsAnswe
   if (changed === null) return { outcome: "stale", settings: before };
   session.sql(upsert).run(change.type, JSON.stringify(changed.settings));
   session.sql(insertRecord).run(change.type, JSON.stringify(changed.record));
+  if (doesReplan(changed.record)) replan(session, change.type);
   session.hintWork();
   return { outcome: "applied", settings: changed.settings };
 }
@@ -49,7 +61,7 @@ export function settingsHistory(
 }
 
 // Primary key, in its order.
-const selectAll = "select settings from sluice_settings order by type";
+const selectAll = "select type, settings from sluice_settings order by type";
 
 // Primary key.
 const selectOne = "select settings from sluice_settings where type = ?";

@@ -6,7 +6,8 @@ import type { JobState } from "../../job.js";
 import { hasEnded } from "../../job.js";
 import type { Settlement, SettleResult } from "../../store.js";
 import { settledState } from "../../transition.js";
-import { enqueue, giveBackKey, takeKeyIfFree } from "./enqueue.js";
+import { enqueueChildren, giveBackKey, takeKeyIfFree } from "./enqueue.js";
+import { leaveKey } from "./hold.js";
 import { findById } from "./rows.js";
 import type { JobRow } from "./rows.js";
 import type { Session } from "./session.js";
@@ -64,8 +65,9 @@ function settleOne(session: Session, settlement: Settlement): SettleResult {
   } else if (row.held_key !== null) {
     giveBackKey(session, { seq: row.seq, heldKey: row.held_key, holdWhile: row.unique_while });
   }
+  leaveKey(session, row.concurrency_key, { from: "processing", to: state });
   // Last: a child may take over the key that its parent has just given back.
-  if (settlement.kind === "complete") enqueue(session, settlement.children);
+  if (settlement.kind === "complete") enqueueChildren(session, settlement.children);
   return result;
 }
 
@@ -101,7 +103,8 @@ const completeUnkeyed = `
     and id = ?
     and epoch = ?
     and state = 'processing'
-    and held_key is null`;
+    and held_key is null
+    and concurrency_key is null`;
 
 // Primary key. The row was read in this transaction, so the hold is still good.
 const endAttempt = `

@@ -6,6 +6,7 @@ import type { Clock } from "../../clock.js";
 import { JobsError } from "../../errors.js";
 import type { JobId } from "../../job.js";
 import type { ExportingStore, ExportLimits } from "../../snapshot.js";
+import { refuseAny } from "../../intake.js";
 import type { SettingsChange } from "../../settings.js";
 import type {
   AuditQuery,
@@ -113,11 +114,11 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
     this.#open();
     const session = this.#sessionOf(tx);
     try {
-      const { value, effects } = session.atomically(() => enqueue(session, jobs));
+      const { value, effects } = session.atomically(() => refuseAny(jobs, enqueue(session, jobs)));
       if (session === this.#session) this.#uncommitted?.push(effects);
       return value;
     } catch (error) {
-      throw toStoreError(error, this.#path);
+      throw error instanceof JobsError ? error : toStoreError(error, this.#path);
     }
   }
 

@@ -82,6 +82,8 @@ export function enqueueCases(test: TestCase): void {
       cancelReason: null,
       error: null,
       progress: null,
+      controls: null,
+      heldBy: null,
     });
   });
 

@@ -12,6 +12,7 @@ import { operatorCases } from "./operators.js";
 import { readingCases } from "./reading.js";
 import { Scene } from "./scene.js";
 import type { OpenedStore, TestCase } from "./scene.js";
+import { flowCases } from "./flow.js";
 import { settingsCases } from "./settings.js";
 import { settleCases } from "./settle.js";
 import { stepCases } from "./steps.js";
@@ -58,6 +59,7 @@ export function describeStore(target: ConformanceTarget): void {
     framework.describe("steps and notes", () => stepCases(testCase));
     framework.describe("operators", () => operatorCases(testCase));
     framework.describe("settings of types", () => settingsCases(testCase));
+    framework.describe("flow control", () => flowCases(testCase));
     framework.describe("reading", () => readingCases(testCase));
     framework.describe("upkeep", () => upkeepCases(testCase, capabilities));
     framework.describe("blobs", () => blobCases(testCase));

@@ -55,6 +55,8 @@ function whatIsAllowed(test: TestCase): void {
       failed: ["applied", "pending"],
       cancelled: refused("cancelled"),
     },
+    // Of a job that its type's rollout keeps: intake.ts.
+    release: Object.fromEntries(jobStates.map((state) => [state, refused(state)])) as Record<JobState, Expected>,
     discard: {
       scheduled: refused("scheduled"),
       pending: refused("pending"),
@@ -67,7 +69,7 @@ function whatIsAllowed(test: TestCase): void {
     },
   };
 
-  for (const action of ["cancel", "retry", "edit", "discard"] as const) {
+  for (const action of ["cancel", "retry", "edit", "discard", "release"] as const) {
     for (const state of jobStates) {
       const [outcome, after] = expected[action][state];
       test(`${action} of a ${state} job: ${outcome}`, async (scene) => {

@@ -3,6 +3,7 @@
  * next claim, whoever claims. Serves OQ2, R1, O1.
  */
 import assert from "node:assert/strict";
+import { defaultSettings } from "../../settings.js";
 import type { SettingsChange, TypeSettings } from "../../settings.js";
 import { completeOf, releaseOf, retryOf } from "../builders.js";
 import { minute, second } from "./scene.js";
@@ -30,9 +31,9 @@ export function settingsCases(test: TestCase): void {
 
     const answer = await store.setType(aChange({ patch, reason: "ticket 12" }));
 
-    const before = { type: "example", version: 0, pause: null, concurrency: null };
+    const before = defaultSettings("example");
     const pause = { actor: "operator-1", reason: "the mail server is down", since: now, until: now + minute };
-    const after = { type: "example", version: 1, pause, concurrency: 3 };
+    const after = { ...before, version: 1, pause, concurrency: 3 };
     assert.deepEqual(answer, { outcome: "applied", settings: after });
     assert.deepEqual(await store.settings(), [after]);
     assert.deepEqual(await store.settingsHistory({ limit: 10 }), [
@@ -256,7 +257,7 @@ export function settingsCases(test: TestCase): void {
     const types = ["z", { type: "c", concurrency: 1 }, "b", "a"];
     const claim = async (limit: number) => {
       const wanted = types.map((type) => (typeof type === "string" ? { type, concurrency: null } : type));
-      const request = wanted.map((each) => ({ limit: 5, maxVersion: 1, ...each }));
+      const request = wanted.map((each) => ({ limit: 5, maxVersion: 1, controls: null, ...each }));
       return (await scene.store.claim({ workerId: "worker-1", limit, types: request })).limited;
     };
 

@@ -58,7 +58,7 @@ function conflicts(test: TestCase): void {
 
         assert.ok(result);
         assert.equal(result.outcome === "created" ? result.state : result.outcome, answer);
-        if (result.outcome !== "created") {
+        if (result.outcome === "duplicate" || result.outcome === "replaced") {
           assert.deepEqual(result.job, await scene.job(holder.id));
           assert.equal(result.job.payload, answer === "replaced" ? '"new"' : '"old"');
           assert.deepEqual(await scene.store.get([newer.id]), [null]);

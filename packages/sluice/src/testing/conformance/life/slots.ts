@@ -2,6 +2,7 @@
  * When a job gets its turn: due times, priorities, and how many run at once.
  */
 import assert from "node:assert/strict";
+import { allTakenIn } from "../../../queue.js";
 import { handle, type Processor } from "../../../processor.js";
 import type { JobDefinition } from "../../../definition.js";
 import { aType, fired, Gate, type Task } from "./stage.js";
@@ -103,7 +104,7 @@ export function slotCases(test: LifeCase): void {
     const { processor, peak } = crowd(type);
     await stage.work([processor], { concurrency: 3 });
 
-    const jobs = await stage.queue.enqueueMany(type, tasks(10));
+    const jobs = allTakenIn(await stage.queue.enqueueMany(type, tasks(10)));
     for (const { job } of jobs) await stage.completed(job);
 
     assert.equal(peak(), 3);
@@ -125,7 +126,7 @@ export function slotCases(test: LifeCase): void {
       { concurrency: 10, typeConcurrency: { narrow: 1 } },
     );
 
-    const [, second] = await stage.queue.enqueueMany(narrow, tasks(2));
+    const [, second] = allTakenIn(await stage.queue.enqueueMany(narrow, tasks(2)));
     const { job: other } = await stage.queue.enqueue(wide, { n: 1 });
     await stage.completed(other);
 
@@ -141,7 +142,7 @@ export function slotCases(test: LifeCase): void {
     const { processor, peak } = crowd(narrow);
     await stage.work([processor], { concurrency: 10, typeConcurrency: { narrow: 2 } });
 
-    const jobs = await stage.queue.enqueueMany(narrow, tasks(8));
+    const jobs = allTakenIn(await stage.queue.enqueueMany(narrow, tasks(8)));
     for (const { job } of jobs) await stage.completed(job);
 
     assert.equal(peak(), 2);
@@ -152,7 +153,7 @@ export function slotCases(test: LifeCase): void {
     const runs = new Map<number, number>();
     await stage.work([handle(type, (job) => void runs.set(job.payload.n, (runs.get(job.payload.n) ?? 0) + 1))]);
 
-    const jobs = await stage.queue.enqueueMany(type, tasks(100));
+    const jobs = allTakenIn(await stage.queue.enqueueMany(type, tasks(100)));
     for (const { job } of jobs) await stage.completed(job);
 
     assert.equal(runs.size, 100);
@@ -188,12 +189,12 @@ async function claimedAheadByStuckWorker(stage: Stage) {
     isStuck ? fired(ctx.signal).then(() => Promise.reject(new Error())) : null,
   );
   await stage.work([handler], { concurrency: 1 });
-  const quick = await stage.queue.enqueueMany(type, tasks(60));
+  const quick = allTakenIn(await stage.queue.enqueueMany(type, tasks(60)));
   for (const { job } of quick) await stage.completed(job);
 
   isStuck = true;
   const stuck = stage.next("job.started");
-  const added = await stage.queue.enqueueMany(type, tasks(5));
+  const added = allTakenIn(await stage.queue.enqueueMany(type, tasks(5)));
   await stage.soon(stuck, "the worker to get stuck");
   return { type, jobs: added.map(({ job }) => job.id) };
 }

@@ -1,0 +1,221 @@
+/**
+ * Claims of types whose jobs must be asked for one by one: those with rates or a concurrency per key. In a transaction that has the
+ * type to itself; what may start is said by the core (admission.ts), as in every store.
+ */
+import { admit, gateOf, keysOf } from "../../admission.js";
+import type { Gate } from "../../admission.js";
+import type { Controls, HeldBy } from "../../job.js";
+import { parseSettings } from "../../settings.js";
+import type { ClaimedType } from "../../store.js";
+import type { Effects } from "./effects.js";
+import { freeKeys, lockLimits } from "./hold.js";
+import { keepSpent, spentOf } from "./rates.js";
+import { claimedColumns } from "./rows.js";
+import type { StartedRow } from "./claim.js";
+import type { Sql } from "./sql.js";
+
+export interface GatedClaim {
+  readonly now: number;
+  readonly rows: readonly StartedRow[];
+  /** When the rate of the type lets the next one start, or its next job is due. */
+  readonly nextAt: number | null;
+}
+
+/** So many jobs may be put aside in one claim: others wait for the lock. */
+const mostPutAside = 1_000;
+
+interface Candidate {
+  readonly id: string;
+  readonly controls: Controls | null;
+  readonly heldBy: HeldBy | null;
+}
+
+/** In a transaction of its own. */
+export async function claimGated(
+  sql: Sql,
+  wanted: ClaimedType,
+  { workerId, limit, effects }: { readonly workerId: string; readonly limit: number; readonly effects: Effects },
+): Promise<GatedClaim> {
+  await lockLimits(sql, [wanted.type]);
+  const [state] = await sql.rows<TypeState>(selectState, [wanted.type, workerId]);
+  const now = Number(state!.now);
+  const due = state!.next_due === null ? null : Number(state!.next_due);
+  const gate = gateOf(parseSettings(wanted.type, state!.settings), wanted, {
+    now,
+    processing: () => Number(state!.processing),
+  });
+  const rows: StartedRow[] = [];
+  let firstAt = due ?? Infinity;
+  let putAside = 0;
+  while (rows.length < limit && gate.room > 0 && gate.nextAt === null && !state!.is_lost) {
+    const candidates = await candidatesOf(sql, wanted, limit - rows.length);
+    if (candidates.length === 0) break;
+    if (putAside >= mostPutAside) return { now, rows, nextAt: now };
+    const judged = await judge(sql, gate, wanted.type, candidates);
+    for (const { at } of judged.scheduled) firstAt = Math.min(firstAt, at);
+    putAside += judged.blocked.length + judged.scheduled.length;
+    if (judged.started.length > 0) rows.push(...(await start(sql, workerId, judged.started)));
+    await setAside(sql, judged, effects);
+  }
+  const nextAt = Math.min(gate.nextAt ?? Infinity, firstAt);
+  return { now, rows, nextAt: nextAt === Infinity ? null : nextAt };
+}
+
+interface TypeState {
+  readonly now: number | string;
+  readonly settings: string | null;
+  readonly processing: number | string;
+  readonly is_lost: boolean;
+  readonly next_due: number | string | null;
+}
+
+interface Judged {
+  readonly started: string[];
+  readonly blocked: string[];
+  readonly scheduled: { readonly id: string; readonly at: number; readonly key: string | null }[];
+}
+
+/** Asks for each in turn, and writes down what that spends. */
+async function judge(sql: Sql, gate: Gate, type: string, candidates: readonly Candidate[]): Promise<Judged> {
+  const { concurrency, rate } = keysOf(candidates);
+  const unknown = gate.concurrencyPerKey === null ? [] : concurrency.filter((key) => !gate.processing.has(key));
+  if (unknown.length > 0) {
+    const counted = await sql.rows<{ key: string; processing: number | string }>(countInKeys, [unknown]);
+    for (const { key, processing } of counted) gate.processing.set(key, Number(processing));
+  }
+  const before = await spentOf(sql, [type, ...rate]);
+  gate.spent = new Map(before);
+  const judged: Judged = { started: [], blocked: [], scheduled: [] };
+  for (const candidate of candidates) {
+    const verdict = admit(gate, type, candidate);
+    if (verdict === "wait") break;
+    if (verdict === "start") judged.started.push(candidate.id);
+    else if (verdict === "block") judged.blocked.push(candidate.id);
+    else {
+      const key = candidate.controls?.concurrencyKey ?? null;
+      judged.scheduled.push({ id: candidate.id, at: verdict.at, key });
+    }
+  }
+  await keepSpent(sql, gate.spent, before);
+  return judged;
+}
+
+async function candidatesOf(sql: Sql, { type, maxVersion }: ClaimedType, limit: number): Promise<readonly Candidate[]> {
+  const rows = await sql.rows<{ id: string; controls: string | null; held_by: HeldBy | null }>(lockCandidates, [
+    type,
+    maxVersion,
+    limit,
+  ]);
+  return rows.map(({ id, controls, held_by: heldBy }) => ({
+    id,
+    controls: controls === null ? null : (JSON.parse(controls) as Controls),
+    heldBy,
+  }));
+}
+
+async function start(sql: Sql, workerId: string, ids: readonly string[]): Promise<readonly StartedRow[]> {
+  const [row] = await sql.rows<{ jobs: string }>(startChosen, [ids, workerId]);
+  return JSON.parse(row!.jobs) as StartedRow[];
+}
+
+async function setAside(sql: Sql, { blocked, scheduled }: Judged, effects: Effects): Promise<void> {
+  if (blocked.length > 0) await sql.rows(blockChosen, [blocked]);
+  if (scheduled.length === 0) return;
+  await sql.rows(scheduleChosen, [scheduled.map(({ id }) => id), scheduled.map(({ at }) => at)]);
+  await freeKeys(
+    sql,
+    scheduled.flatMap(({ key }) => key ?? []),
+    effects,
+  );
+}
+
+// Primary keys; workers and jobs_held for the count; jobs_due, its first.
+const selectState = `
+  select :now as now,
+    (select settings from sluice.settings where type = $1) as settings,
+    (
+      select count(*)
+      from sluice.workers
+      join sluice.jobs as held on held.worker_id = workers.id and held.type = $1 and held.state = 'processing'
+    ) as processing,
+    exists (select 1 from sluice.workers where id = $2 and is_lost) as is_lost,
+    (
+      select timed.run_at
+      from sluice.jobs as timed
+      where timed.type = $1
+        and timed.state in ('scheduled', 'retrying')
+      order by timed.run_at
+      limit 1
+    ) as next_due`;
+
+// jobs_ready, read in its order.
+const lockCandidates = `
+  select job.id, job.controls, job.held_by
+  from sluice.jobs as job
+  where job.state = 'pending'
+    and job.type = $1
+    and job.version <= $2
+  order by -job.priority, job.rank, job.id
+  limit $3
+  for no key update skip locked`;
+
+// jobs_in_key.
+const countInKeys = `
+  select wanted.key,
+    (select count(*) from sluice.jobs as job where job.state = 'processing' and job.concurrency_key = wanted.key) as processing
+  from unnest($1::text[]) as wanted (key)`;
+
+// Primary key.
+const startChosen = `
+  with started as (
+    update sluice.jobs as job
+    set state = 'processing', epoch = job.epoch + 1, attempt = job.attempt + 1, worker_id = $2, started_at = :now, held_by = null
+    where job.id = any ($1::uuid[])
+    returning job.*
+  ),
+  counted as (
+    insert into sluice.deltas (type, state, n)
+    select started.type, change.state::sluice.job_state, change.sign * count(*)
+    from started
+    cross join (values ('pending', -1), ('processing', 1)) as change (state, sign)
+    group by started.type, change.state, change.sign
+  )
+  select coalesce(json_agg(json_build_array(
+    ${claimedColumns},
+    job.rank,
+    true,
+    case
+      when job.unique_while = 'pending' and exists (select 1 from sluice.keys where key = '>' || job.unique_key)
+      then job.unique_key
+    end
+  ) order by -job.priority, job.rank, job.id), '[]')::text as jobs
+  from started as job`;
+
+// Primary key.
+const blockChosen = `
+  with blocked as (
+    update sluice.jobs as job
+    set state = 'blocked', held_by = 'concurrency_key'
+    where job.id = any ($1::uuid[])
+    returning job.type
+  )
+  insert into sluice.deltas (type, state, n)
+  select blocked.type, change.state::sluice.job_state, change.sign * count(*)
+  from blocked
+  cross join (values ('pending', -1), ('blocked', 1)) as change (state, sign)
+  group by blocked.type, change.state, change.sign`;
+
+// Primary key.
+const scheduleChosen = `
+  with planned as (
+    update sluice.jobs as job
+    set state = 'scheduled', held_by = 'rate', run_at = chosen.at
+    from unnest($1::uuid[], $2::bigint[]) as chosen (id, at)
+    where job.id = chosen.id
+    returning job.type
+  )
+  insert into sluice.deltas (type, state, n)
+  select planned.type, change.state::sluice.job_state, change.sign * count(*)
+  from planned
+  cross join (values ('pending', -1), ('scheduled', 1)) as change (state, sign)
+  group by planned.type, change.state, change.sign`;
