@@ -7,6 +7,8 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { checkRetryPolicy, exponential, type RetryPolicy } from "./backoff.js";
 import { JobsError, type Issue } from "./errors.js";
 import type { Controls, Correlation, JobId, TraceCarrier } from "./job.js";
+import { faultOfBreaker } from "./breaker.js";
+import type { BreakerOptions, BreakerRule } from "./breaker.js";
 import type { TypeControls } from "./admission.js";
 import type { EnqueueLimit } from "./intake.js";
 import { faultOfRate } from "./rate.js";
@@ -85,6 +87,8 @@ export interface DefinitionOptions<
    * it wait until it is switched on, `reject` refuses it.
    */
   readonly whenOff?: "hold" | "reject";
+  /** Stops the type for a while when what it needs does not work. Default: none. */
+  readonly breaker?: BreakerOptions;
   /** Higher runs first. Default 0; from -1,000 to 1,000. */
   readonly priority?: number;
   readonly batch?: BatchOptions<StandardSchemaV1.InferOutput<PayloadSchema>>;
@@ -103,6 +107,7 @@ export interface JobDefinition<Input = unknown, Payload = unknown, Result = unkn
   readonly controlsOf: ((payload: Payload) => Controls) | null;
   readonly enqueueLimit: EnqueueLimit | null;
   readonly whenOff: "hold" | "reject";
+  readonly breaker: BreakerRule | null;
   readonly batch: BatchOptions<Payload> | null;
   readonly payload: StandardSchemaV1<Input, Payload>;
   readonly result: StandardSchemaV1<unknown, Result> | null;
@@ -163,7 +168,8 @@ export function defineJob<
     controls: controlsOfType(options, refuse),
     controlsOf: controlsOfJob(options),
     enqueueLimit: checkedLimit(options.enqueueLimit, refuse),
-    whenOff: options.whenOff ?? "hold",
+    whenOff: checkedWhenOff(options.whenOff ?? "hold", refuse),
+    breaker: breakerRule(options, refuse),
     correlation,
     unique,
     batch: options.batch ?? null,
@@ -209,6 +215,21 @@ function controlsOfJob(options: FlowOptions): ((payload: unknown) => Controls) |
     group: group === undefined ? null : shortText(String(group(payload))),
     cost: amount("groupCost", groupCost?.(payload) ?? 1),
   });
+}
+
+function breakerRule(
+  { type, breaker }: { readonly type: string; readonly breaker?: BreakerOptions },
+  refuse: (why: string) => never,
+): BreakerRule | null {
+  if (breaker === undefined) return null;
+  const fault = faultOfBreaker(breaker);
+  if (fault !== null) refuse(`breaker ${fault}.`);
+  return { openMs: 10_000, dependency: type, ...breaker };
+}
+
+function checkedWhenOff(whenOff: "hold" | "reject", refuse: (why: string) => never): "hold" | "reject" {
+  if (whenOff !== "hold" && whenOff !== "reject") refuse(`whenOff is ${String(whenOff)}; give "hold" or "reject".`);
+  return whenOff;
 }
 
 function checkedLimit(limit: EnqueueLimit | undefined, refuse: (why: string) => never): EnqueueLimit | null {

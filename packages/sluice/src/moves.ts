@@ -211,6 +211,7 @@ export function settleOne<R extends Row>(book: Book<R>, settlement: Settlement):
       job.cancelReason ??= settlement.reason;
       break;
     case "retry":
+      if (!settlement.isCharged) job.attempt -= 1;
       if (state === "retrying") job.runAt = Math.ceil(now + settlement.delayMs);
       break;
     case "snooze":

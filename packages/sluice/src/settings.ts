@@ -3,6 +3,8 @@
  * come in, and for whom it is switched on. The definition gives the defaults; a change is versioned, kept, and in force at the next
  * claim or enqueue of every process (OQ2, R1, O2). Pure: stores keep and apply.
  */
+import { applyChange } from "./breaker.js";
+import type { Breaker, BreakerChange } from "./breaker.js";
 import { JobsError } from "./errors.js";
 import type { EnqueueLimit } from "./intake.js";
 import { checkRate } from "./rate.js";
@@ -36,11 +38,15 @@ export interface TypeSettings {
   readonly enqueueLimit: EnqueueLimit | null;
   /** For whom the type is switched on; null: for everybody. */
   readonly rollout: Rollout | null;
+  /** Null: closed, as long as what the type needs works. */
+  readonly breaker: Breaker | null;
 }
 
 /** What is left out stays as it is; null goes back to the default: not paused, for everybody, otherwise as the definition says. */
-export interface SettingsPatch extends Partial<Omit<TypeSettings, "type" | "version" | "pause">> {
+export interface SettingsPatch extends Partial<Omit<TypeSettings, "type" | "version" | "pause" | "breaker">> {
   readonly pause?: { readonly reason?: string | null; readonly until?: number | null } | null;
+  /** Operators may only close it; workers open it (breakers.ts). */
+  readonly breaker?: BreakerChange;
 }
 
 export interface SettingsChange {
@@ -80,6 +86,7 @@ export function defaultSettings(type: string): TypeSettings {
     ratePerKey: null,
     enqueueLimit: null,
     rollout: null,
+    breaker: null,
   };
 }
 
@@ -95,12 +102,13 @@ export function changeSettings(
   now: number,
 ): { readonly settings: TypeSettings; readonly record: SettingsRecord } | null {
   if (ifVersion !== null && ifVersion !== settings.version) return null;
-  const { pause, ...others } = patch;
+  const { pause, breaker, ...others } = patch;
   const given = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   const after: TypeSettings = {
     ...settings,
     ...given,
     version: settings.version + 1,
+    ...(breaker !== undefined && { breaker: applyChange(settings.breaker, breaker, now) }),
     ...(pause !== undefined && {
       pause: pause === null ? null : { actor, reason: pause.reason ?? null, since: now, until: pause.until ?? null },
     }),
@@ -125,13 +133,20 @@ export function isGated({ concurrencyPerKey, rate, ratePerKey }: TypeSettings): 
   return concurrencyPerKey !== null || rate !== null || ratePerKey !== null;
 }
 
-export function isPaused({ pause }: TypeSettings, now: number): boolean {
-  return pause !== null && (pause.until === null || pause.until > now);
+/** Until when nothing of the type starts, whoever has stopped it; null: it may. Infinity: until it is resumed. */
+export function pausedUntil({ pause, breaker }: Pick<TypeSettings, "pause" | "breaker">): number | null {
+  if (pause === null && breaker === null) return null;
+  return Math.max(pause === null ? -Infinity : (pause.until ?? Infinity), breaker?.until ?? -Infinity);
+}
+
+export function isPaused(settings: TypeSettings, now: number): boolean {
+  return (pausedUntil(settings) ?? now) > now;
 }
 
 /** How many of the type may be processing at once; null: any number. `standard` is the definition's. */
-export function concurrencyOf({ concurrency }: TypeSettings, standard: number | null): number | null {
-  return concurrency ?? standard;
+export function concurrencyOf({ concurrency, breaker }: TypeSettings, standard: number | null): number | null {
+  const set = concurrency ?? standard;
+  return breaker === null ? set : Math.min(breaker.level, set ?? Infinity);
 }
 
 /** How many more jobs of the type may be processing. `processing` is asked only where it matters. */
@@ -163,6 +178,8 @@ export function checkPatch(patch: SettingsPatch): SettingsPatch {
   if (enqueueLimit != null) checkEnqueueLimit(enqueueLimit);
   const fault = rollout == null ? null : faultOfRollout(rollout);
   if (fault !== null) refuse("rollout", rollout, `rollout ${fault}`);
+  if (patch.breaker != null)
+    refuse("breaker", patch.breaker, "breaker can only be null, which closes it; workers open it");
   const until = pause?.until ?? null;
   if (until !== null && !(Number.isFinite(until) && Math.abs(until) <= 8.64e15)) {
     refuse("pause.until", until, `pause.until is ${until}. Give ms since 1970, or null to pause until resumed`);

@@ -66,7 +66,7 @@ export function decide(
       }
       // The first crash is most often a deploy or a killed process, not the job's fault: run it again without delay.
       const delayMs = job.crashes === 0 ? 0 : delayAfter(retry, job.attempt, random);
-      return { hold, kind: "retry", delayMs, error, hasCrashed: true };
+      return { hold, kind: "retry", delayMs, error, hasCrashed: true, isCharged: true };
     }
 
     default:
@@ -75,7 +75,7 @@ export function decide(
 
   function retryOrExhaust(error: AttemptError): Settlement {
     if (job.attempt >= job.maxAttempts) return fail("exhausted", error, { isCharged: true });
-    return { hold, kind: "retry", delayMs: delayAfter(retry, job.attempt, random), error, hasCrashed: false };
+    return { hold, kind: "retry", delayMs: delayAfter(retry, job.attempt, random), error, hasCrashed: false, isCharged: true };
   }
 
   function fail(

@@ -243,7 +243,8 @@ export interface ClaimAnswer {
  * How an attempt ended, as decided by settlement.ts.
  * - `complete`: completed, with its output; `children` are enqueued in the same transaction.
  * - `retry`: retrying, due after `delayMs`; the error joins the attempts.
- * - `fail`: failed with a reason. `isCharged` false gives the attempt back.
+ * - `fail`: failed with a reason.
+ *   Of both, `isCharged` false gives the attempt back.
  * - `snooze`: scheduled after `delayMs`; the attempt is given back.
  * - `cancel`: cancelled with a reason.
  * - `release`: pending again, at its old place; the attempt is given back, the epoch is not.
@@ -252,7 +253,13 @@ export interface ClaimAnswer {
  */
 export type Settlement = { readonly hold: Hold } & (
   | { readonly kind: "complete"; readonly output: string | null; readonly children: readonly NewJob[] }
-  | { readonly kind: "retry"; readonly delayMs: number; readonly error: AttemptError; readonly hasCrashed: boolean }
+  | {
+      readonly kind: "retry";
+      readonly delayMs: number;
+      readonly error: AttemptError;
+      readonly hasCrashed: boolean;
+      readonly isCharged: boolean;
+    }
   | {
       readonly kind: "fail";
       readonly reason: FailReason;

@@ -117,7 +117,15 @@ export function completeOf(held: Hold, overrides: Partial<Ending<"complete">> = 
 }
 
 export function retryOf(held: Hold, overrides: Partial<Ending<"retry">> = {}): Settlement {
-  return { hold: holdOf(held), kind: "retry", delayMs: 60_000, error: anError(), hasCrashed: false, ...overrides };
+  return {
+    hold: holdOf(held),
+    kind: "retry",
+    delayMs: 60_000,
+    error: anError(),
+    hasCrashed: false,
+    isCharged: true,
+    ...overrides,
+  };
 }
 
 export function failOf(held: Hold, overrides: Partial<Ending<"fail">> = {}): Settlement {

@@ -42,6 +42,8 @@ interface Part {
   /** Null where nobody asked. */
   readonly cancels: ClaimAnswer["cancels"] | null;
   readonly limited: readonly string[];
+  /** Types that were not known to be gated; of the whole part nothing was handed out. */
+  readonly gated: readonly string[];
   readonly effects: readonly Effects[];
 }
 
@@ -52,6 +54,7 @@ function merged(parts: readonly Part[]): Part {
     nextAt: Math.min(...parts.map(({ nextAt }) => nextAt)),
     cancels: parts.find(({ cancels }) => cancels !== null)?.cancels ?? null,
     limited: parts.flatMap(({ limited }) => limited),
+    gated: [],
     effects: parts.flatMap(({ effects }) => effects),
   };
 }
@@ -92,12 +95,15 @@ export class Claiming {
     if (this.#isSomethingDue(request)) await this.#promote(request);
     const parts: Part[] = [];
     let left = request.limit;
-    for (const types of this.#inParts(request.types)) {
+    const asked = [...this.#inParts(request.types)];
+    for (let types = asked.shift(); types !== undefined; types = asked.shift()) {
       const part = await this.#claimPart({ ...request, limit: left, types });
       left -= part.rows.length;
       parts.push(part);
+      // Somebody has set a rate of a type that had none: from now on it is asked for in another way.
+      for (const type of part.gated) this.#gated.add(type);
+      if (part.gated.length > 0) asked.unshift(...this.#inParts(types).filter((each) => each.length > 0));
     }
-
     const { now, rows, nextAt, cancels, limited, effects } = merged(parts);
     const turnOf = new Map(request.types.map(({ type }, turn) => [type, turn]));
     return {
@@ -140,25 +146,15 @@ export class Claiming {
       if (await more()) started.push(await this.#start(withoutThose(request, started)));
     }
     const { now, due, cancels, limited, gated } = started.at(-1)!;
-    const part = {
+    return {
       now,
       rows: started.flatMap((each) => each.rows),
       nextAt: Math.min(...Object.values(due)),
       cancels,
       limited,
+      gated,
       effects: [],
     };
-    if (gated.length === 0) return part;
-    // Somebody has set a rate of a type that had none: from now on it is asked for in another way.
-    for (const type of gated) this.#gated.add(type);
-    let left = request.limit - part.rows.length;
-    const parts: Part[] = [part];
-    for (const wanted of request.types.filter(({ type }) => gated.includes(type))) {
-      const more = await this.#claimGated({ ...request, limit: left }, wanted);
-      left -= more.rows.length;
-      parts.push(more);
-    }
-    return merged(parts);
   }
 
   async #claimGated({ workerId, limit }: ClaimRequest, wanted: ClaimedType): Promise<Part> {
@@ -170,7 +166,15 @@ export class Claiming {
     });
     this.#offset = now - performance.now();
     this.#nextDue.set(wanted.type, nextAt ?? Infinity);
-    return { now, rows, nextAt: nextAt ?? Infinity, cancels: null, limited: [wanted.type], effects: [effects] };
+    return {
+      now,
+      rows,
+      nextAt: nextAt ?? Infinity,
+      cancels: null,
+      limited: [wanted.type],
+      gated: [],
+      effects: [effects],
+    };
   }
 
   /** For jobs that may have landed before the cursor, or become due earlier than the next one known. */

@@ -382,8 +382,11 @@ const migrations: readonly string[] = [
     where state = 'blocked' and held_by = 'concurrency_key';
   create index jobs_held_back on sluice.jobs (type, id) where held_by is not null;
 
-  -- Whether a claim or an enqueue must ask for each job of the type.
-  alter table sluice.settings add column is_gated boolean not null default false, add column has_intake boolean not null default false;
+  -- Whether a claim or an enqueue must ask for each job of the type; how many may try while its breaker is half open.
+  alter table sluice.settings
+    add column is_gated boolean not null default false,
+    add column has_intake boolean not null default false,
+    add column breaker_level int;
 
   -- Until when each rate is spent, ms.
   create table sluice.rates (

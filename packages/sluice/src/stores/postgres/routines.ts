@@ -93,11 +93,18 @@ const addJobs = (version: 1 | 2) => `
     end if;
   end $$;`;
 
+/** How many of a wanted type may be processing. */
+const limitOf = (version: 1 | 2) => {
+  const set = "coalesce(settings.concurrency, wanted.concurrency)";
+  return version === 1 ? set : `least(${set}, settings.breaker_level)`;
+};
+
 const notGated = `
         and not coalesce(settings.is_gated, false)`;
-/** Their jobs must be asked for one by one: gated.ts. */
+/** Their jobs must be asked for one by one (gated.ts), each type in its turn: so nothing is handed out before that is known. */
 const findGated = `
-      select array_agg(type order by type) into out_gated from sluice.settings where type = any (in_types) and is_gated;`;
+      select array_agg(type order by type) into out_gated from sluice.settings where type = any (in_types) and is_gated;
+      if out_gated is not null then total := 0; end if;`;
 
 // jobs_ready, read in its order from each span's place on; then primary key. Workers and jobs_cancel by worker; jobs_due by type.
 // Settings by type, and where one has a concurrency jobs_held by worker and type. Whoever claims of such a type does so alone until
@@ -110,14 +117,14 @@ const claim = (version: 1 | 2) => `
   as $$
   declare${present}
     limits int[] := in_limits;
-    locked text;
+    locked text;${version === 1 ? "" : "\n    total int := in_total;"}
   begin
     if in_concurrencies is not null or exists (select 1 from sluice.settings where type = any (in_types)) then
       select array_agg(wanted.type order by wanted.turn)
       into out_limited
       from unnest(in_types, in_concurrencies) with ordinality as wanted (type, concurrency, turn)
       left join sluice.settings on settings.type = wanted.type
-      where coalesce(settings.concurrency, wanted.concurrency) is not null${version === 1 ? "" : notGated};
+      where ${limitOf(version)} is not null${version === 1 ? "" : notGated};
       if in_total > 0 then
         for locked in select type from unnest(out_limited) as limited (type) order by type loop
           perform pg_advisory_xact_lock(7562599, hashtext(locked || ' of :schema'));
@@ -127,8 +134,8 @@ const claim = (version: 1 | 2) => `
       select array_agg(
         case
           ${version === 1 ? "" : "when settings.is_gated then 0\n          "}when coalesce(settings.is_paused and (settings.paused_until is null or settings.paused_until > present), false) then 0
-          when coalesce(settings.concurrency, wanted.concurrency) is null then wanted.jobs
-          else least(wanted.jobs, greatest(0, coalesce(settings.concurrency, wanted.concurrency) - (
+          when ${limitOf(version)} is null then wanted.jobs
+          else least(wanted.jobs, greatest(0, ${limitOf(version)} - (
             select count(*)
             from sluice.workers
             join sluice.jobs as held on held.worker_id = workers.id and held.type = wanted.type and held.state = 'processing'
@@ -163,7 +170,7 @@ const claim = (version: 1 | 2) => `
         limit wanted.jobs
       ) as candidate
       where not exists (select 1 from sluice.workers where workers.id = in_worker and workers.is_lost)
-      limit in_total
+      limit ${version === 1 ? "in_total" : "total"}
     ),
     started as (
       update sluice.jobs as job

@@ -1,7 +1,7 @@
 /**
  * The settings of types as they are kept: read by every claim (routines.ts), changed by operators.
  */
-import { changeSettings, doesReplan, hasIntake, isGated, parseSettings } from "../../settings.js";
+import { changeSettings, doesReplan, hasIntake, isGated, parseSettings, pausedUntil } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import type { Effects } from "./effects.js";
 import { replan } from "./hold.js";
@@ -47,9 +47,17 @@ export async function importSettings(
 }
 
 async function keepSettings(sql: Sql, settings: TypeSettings): Promise<void> {
-  const { type, pause, concurrency } = settings;
-  const flags = [isGated(settings), hasIntake(settings)];
-  await sql.rows(upsert, [type, pause !== null, pause?.until ?? null, concurrency, JSON.stringify(settings), ...flags]);
+  const until = pausedUntil(settings);
+  await sql.rows(upsert, [
+    settings.type,
+    until !== null,
+    until === Infinity ? null : until,
+    settings.concurrency,
+    JSON.stringify(settings),
+    isGated(settings),
+    hasIntake(settings),
+    settings.breaker?.level ?? null,
+  ]);
 }
 
 export async function settingsHistory(
@@ -70,11 +78,12 @@ const selectOne = "select :now as now, (select settings from sluice.settings whe
 
 // Primary key.
 const upsert = `
-  insert into sluice.settings (type, is_paused, paused_until, concurrency, settings, is_gated, has_intake)
-  values ($1, $2, $3, $4, $5, $6, $7)
+  insert into sluice.settings (type, is_paused, paused_until, concurrency, settings, is_gated, has_intake, breaker_level)
+  values ($1, $2, $3, $4, $5, $6, $7, $8)
   on conflict (type) do update
   set is_paused = excluded.is_paused, paused_until = excluded.paused_until, concurrency = excluded.concurrency,
-    settings = excluded.settings, is_gated = excluded.is_gated, has_intake = excluded.has_intake`;
+    settings = excluded.settings, is_gated = excluded.is_gated, has_intake = excluded.has_intake,
+    breaker_level = excluded.breaker_level`;
 
 const insertRecord = "insert into sluice.settings_history (type, record) values ($1, $2)";
 

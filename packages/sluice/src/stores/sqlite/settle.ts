@@ -40,9 +40,7 @@ function settleOne(session: Session, settlement: Settlement): SettleResult {
   const error = failure === null ? row.error : JSON.stringify(failure.error);
   if (failure !== null) recordAttempt(session, row, { error: error!, hasCrashed: failure.hasCrashed });
   const isGivenBack =
-    settlement.kind === "snooze" ||
-    settlement.kind === "release" ||
-    (settlement.kind === "fail" && !settlement.isCharged);
+    settlement.kind === "snooze" || settlement.kind === "release" || (failure !== null && !failure.isCharged);
 
   session
     .sql(endAttempt)
