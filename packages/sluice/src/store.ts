@@ -195,6 +195,11 @@ export interface ClaimedType {
   readonly maxVersion: number;
   /** How many may be processing at once where the type's settings do not say; null: any number. */
   readonly concurrency: number | null;
+  /**
+   * Fewer than `min` are handed over only when the first of them to become pending has been due for `waitMs`; null: each as it
+   * comes. What counts is what this claim would hand over, whatever keeps it from being more.
+   */
+  readonly company: { readonly min: number; readonly waitMs: number } | null;
 }
 
 /** What a worker needs to run a job, and no more: this crosses a thread for every job. */
@@ -217,7 +222,7 @@ export interface ClaimedJob {
 
 export interface ClaimAnswer {
   readonly jobs: readonly ClaimedJob[];
-  /** Until the next scheduled or retrying job of these types is due; null when there is none. */
+  /** Until the next scheduled or retrying job of these types is due, or has waited for company for long enough; null when there is none. */
   readonly nextDueInMs: number | null;
   /** Jobs of this worker that somebody asked to cancel. */
   readonly cancels: readonly Hold[];

@@ -335,7 +335,7 @@ export class Worker<Tx = never> {
       const ahead = mayClaimAhead ? this.#pace.prefetchFor(type, this.#concurrency) : 0;
       const limit = local === undefined ? free + ahead : Math.min(free, local - (this.#held.get(type) ?? 0));
       if (ahead > prefetch) prefetch = ahead;
-      if (limit > 0) types.push({ type, limit, maxVersion: definition.version, concurrency });
+      if (limit > 0) types.push({ type, limit, maxVersion: definition.version, concurrency, company: null });
     }
     const limit = types.length === 0 ? 0 : Math.max(0, free + prefetch);
     // With fast jobs, one claim for many beats many for one: wait until half of what was claimed ahead is used up.

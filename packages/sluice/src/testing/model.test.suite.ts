@@ -82,7 +82,13 @@ export type Command =
 
 /** One of the jobs in flight; `isStale`: under the hold before the present one. */
 type HoldRef = { readonly index: number; readonly isStale: boolean };
-const bothTypes = ["bake", "brew"].map((type) => ({ type, limit: 5, maxVersion: 2, concurrency: null }));
+const bothTypes = ["bake", "brew"].map((type) => ({
+  type,
+  limit: 5,
+  maxVersion: 2,
+  concurrency: null,
+  company: null,
+}));
 type Act = "cancel" | "retry" | "discard" | "edit";
 type Ending =
   | { readonly kind: "complete"; readonly child: Partial<NewJob> | null }
@@ -138,6 +144,7 @@ export function aCommand(): fc.Arbitrary<Command> {
     type,
     limit: fc.constantFrom(1, 3),
     maxVersion: fc.constantFrom(1, 2),
+    company: fc.constant(null),
     concurrency: fc.constantFrom(null, null, 1, 2),
   });
   const claim = fc.record({

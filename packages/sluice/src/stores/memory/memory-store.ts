@@ -81,22 +81,29 @@ export class MemoryStore implements Store {
 
     const jobs: ClaimedJob[] = [];
     for (const wanted of this.#workers.isLost(request.workerId) ? [] : request.types) {
-      const { type, maxVersion } = wanted;
-      const limit = Math.min(wanted.limit, this.#roomFor(wanted, now));
-      const turns = this.#book
-        .select(({ job }) => job.state === "pending" && job.type === type && job.version <= maxVersion)
-        .sort(byTurn)
-        .slice(0, Math.max(0, Math.min(limit, request.limit - jobs.length)));
+      const limit = Math.min(wanted.limit, request.limit - jobs.length, this.#roomFor(wanted, now));
+      const turns = this.#pendingOf(wanted).sort(byTurn).slice(0, Math.max(0, limit));
+      if (this.#isWaitingForCompany(wanted, turns, now)) continue;
       for (const row of turns) jobs.push(this.#start(row, request.workerId, now));
     }
 
     this.#announce();
     return {
       jobs,
-      nextDueInMs: this.#nextDueInMs(types, now),
+      nextDueInMs: this.#nextDueInMs(request.types, now),
       cancels: this.#cancelsOf(request.workerId),
       limited: request.types.filter((wanted) => this.#concurrencyOf(wanted) !== null).map(({ type }) => type),
     };
+  }
+
+  #pendingOf({ type, maxVersion }: ClaimedType): MemoryRow[] {
+    return this.#book.select(({ job }) => job.state === "pending" && job.type === type && job.version <= maxVersion);
+  }
+
+  /** Whether these are too few to be handed over yet. */
+  #isWaitingForCompany({ company }: ClaimedType, turns: readonly MemoryRow[], now: number): boolean {
+    if (company === null || turns.length === 0 || turns.length >= company.min) return false;
+    return now - longestPending(turns) < company.waitMs;
   }
 
   /** How many more jobs of the type may be processing. */
@@ -131,9 +138,17 @@ export class MemoryStore implements Store {
     return toClaimed(row);
   }
 
-  #nextDueInMs(types: ReadonlySet<string>, now: number): number | null {
-    const waits = this.#book.select(({ job }) => isTimed(job) && types.has(job.type)).map(({ job }) => job.runAt - now);
-    return waits.length === 0 ? null : Math.min(...waits);
+  /** The next job to become due, or the end of its waiting for company. */
+  #nextDueInMs(types: readonly ClaimedType[], now: number): number | null {
+    const names = new Set(types.map(({ type }) => type));
+    const waits = this.#book.select(({ job }) => isTimed(job) && names.has(job.type)).map(({ job }) => job.runAt - now);
+    for (const wanted of types) {
+      const pending = wanted.company === null ? [] : this.#pendingOf(wanted);
+      if (pending.length > 0) waits.push(longestPending(pending) + wanted.company!.waitMs - now);
+    }
+    // Who has waited for long enough waits for room, and time brings none.
+    const ahead = waits.filter((ms) => ms > 0);
+    return ahead.length === 0 ? null : Math.min(...ahead);
   }
 
   #cancelsOf(workerId: string): readonly Hold[] {
@@ -345,6 +360,11 @@ export class MemoryStore implements Store {
     this.#book.now = Math.floor(this.#clock.now());
     return this.#book.now;
   }
+}
+
+/** When the first of them became pending, or was due. */
+function longestPending(rows: readonly MemoryRow[]): number {
+  return Math.min(...rows.map(({ rank }) => rank));
 }
 
 function isTimed({ state }: JobRecord): boolean {
