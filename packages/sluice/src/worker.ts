@@ -137,7 +137,7 @@ export class Worker<Tx = never> {
       clock: this.#clock,
       events: this.events,
       random: this.#random,
-      retryOf: (type) => this.#processors.get(type)?.definition.retry,
+      policyOf: (type) => this.#processors.get(type)?.definition,
       rescueEveryMs: Math.min(this.#timing.leaseMs / 3, 2_000),
       retentionMs: checkMs("retentionMs", options.retentionMs ?? 7 * 24 * 60 * 60 * 1_000, 0),
     });
@@ -484,8 +484,8 @@ export class Worker<Tx = never> {
   // ── settle ────────────────────────────────────────────────────────────────
 
   #settle(held: HeldJob, outcome: Outcome, runMs = 0): void {
-    const { retry } = this.#processors.get(held.job.type)!.definition;
-    this.#send(held, decide(held.job, outcome, { retry, random: this.#random }), runMs);
+    const { retry, maxCrashes } = this.#processors.get(held.job.type)!.definition;
+    this.#send(held, decide(held.job, outcome, { retry, maxCrashes, random: this.#random }), runMs);
   }
 
   #send(held: HeldJob, settlement: Settlement, runMs: number): void {

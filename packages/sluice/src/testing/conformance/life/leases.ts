@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import type { Context } from "../../../context.js";
 import { JobsError } from "../../../errors.js";
 import { handle } from "../../../processor.js";
-import { maxCrashes } from "../../../settlement.js";
+import { defaultMaxCrashes as maxCrashes } from "../../../settlement.js";
 import type { ClaimRequest } from "../../../store.js";
 import { aBeat, aClaim } from "../../builders.js";
 import { aType, changed, fired, Gate, leaseMs, retryMs } from "./stage.js";
