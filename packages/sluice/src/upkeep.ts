@@ -104,7 +104,7 @@ export class Upkeep {
     try {
       const records = await store.get(jobs.map(({ id }) => id));
       // Lines cost a question for each job: asked where a crash is no accident any more, not for all that a dead worker held.
-      const histories = await Promise.all(jobs.map((job) => (job.crashes > 0 ? store.history(job.id) : null)));
+      const histories = await Promise.all(jobs.map(async (job) => (job.crashes > 0 ? store.history(job.id) : null)));
       return jobs.map((_job, index) => lastWords(records[index]?.progress ?? null, histories[index]?.lines.at(-1)));
     } catch (error) {
       // To bring the jobs back matters more than what they said.
