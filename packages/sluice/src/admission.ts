@@ -77,6 +77,20 @@ export function admit(gate: Gate, type: string, { controls, heldBy }: Candidate)
   return "start";
 }
 
+/**
+ * Until when too few wait for company (`ClaimedType.company`); null: those that are there need not wait.
+ * @param jobs How many would be handed over. @param firstDueAt Since when the first in turn may run.
+ */
+export function companyUntil(
+  company: { readonly min: number; readonly waitMs: number } | null,
+  { jobs, firstDueAt }: { readonly jobs: number; readonly firstDueAt: number },
+  now: number,
+): number | null {
+  if (company === null || jobs >= company.min) return null;
+  const until = firstDueAt + company.waitMs;
+  return until > now ? until : null;
+}
+
 /** @param processing How many of the type are, asked only where it matters. */
 export function gateOf(
   settings: TypeSettings,

@@ -29,15 +29,23 @@ export class Attempt implements ContextOwner {
   readonly job: ClaimedJob;
   readonly processor: Processor;
   readonly #deps: AttemptDeps;
+  readonly #process: (job: JobInHand, ctx: Context) => unknown;
   readonly #context: Context;
   #inHand: JobInHand | null = null;
   #end: ((outcome: Outcome | SettledElsewhere) => void) | null = null;
   #cancelTimer: (() => void) | null = null;
 
-  constructor(job: ClaimedJob, processor: Processor, deps: AttemptDeps) {
+  /** @param process What is called with the job inside the middleware. Default: the processor's own. */
+  constructor(
+    job: ClaimedJob,
+    processor: Processor,
+    deps: AttemptDeps,
+    process: (job: JobInHand, ctx: Context) => unknown = (job, ctx) => processor.process(job, ctx),
+  ) {
     this.job = job;
     this.processor = processor;
     this.#deps = deps;
+    this.#process = process;
     this.#context = new Context(job, deps, this);
   }
 
@@ -114,10 +122,10 @@ export class Attempt implements ContextOwner {
 
   #call(job: JobInHand): unknown {
     const { middleware } = this.#deps;
-    if (middleware.length === 0) return this.processor.process(job, this.#context);
+    if (middleware.length === 0) return this.#process(job, this.#context);
     const runFrom = async (index: number): Promise<unknown> => {
       const wrap = middleware[index];
-      return wrap ? wrap(job, this.#context, () => runFrom(index + 1)) : this.processor.process(job, this.#context);
+      return wrap ? wrap(job, this.#context, () => runFrom(index + 1)) : this.#process(job, this.#context);
     };
     return runFrom(0);
   }

@@ -4,7 +4,10 @@
  */
 import { opened, widened } from "./breaker.js";
 import type { Breaker, BreakerChange, BreakerRule } from "./breaker.js";
+import type { SettledElsewhere } from "./attempt.js";
 import type { Clock } from "./clock.js";
+import type { Processor } from "./processor.js";
+import type { Outcome } from "./settlement.js";
 import type { ClaimedJob, Store } from "./store.js";
 
 export interface BreakersOptions {
@@ -20,6 +23,14 @@ export interface BreakersOptions {
 /** How often the settings are read for what other workers have opened or closed. */
 const refreshMs = 1_000;
 const actor = "circuit breaker";
+
+export function breakerRules(processors: ReadonlyMap<string, Processor>): ReadonlyMap<string, BreakerRule> {
+  return new Map(
+    [...processors].flatMap(([type, { definition }]) =>
+      definition.breaker === null ? [] : [[type, definition.breaker]],
+    ),
+  );
+}
 
 export class Breakers {
   readonly #options: BreakersOptions;
@@ -57,8 +68,11 @@ export class Breakers {
     return this.#breakers.has(type);
   }
 
-  /** @param error What went wrong; null for an attempt that succeeded. */
-  ended({ type, startedAt }: ClaimedJob, error: string | null): void {
+  /** Only what may have to do with what the type needs counts: a job that says of itself that it cannot work says nothing of that. */
+  ended({ type, startedAt }: ClaimedJob, outcome: Outcome | SettledElsewhere): void {
+    const isFailure = outcome.kind === "timed_out" || (outcome.kind === "failed" && outcome.isRetryable);
+    if (!isFailure && outcome.kind !== "succeeded" && outcome.kind !== "committed") return;
+    const error = isFailure ? `${outcome.error.name}: ${outcome.error.message}` : null;
     const rule = this.#options.rules.get(type);
     if (rule === undefined) return;
     const breaker = this.#breakers.get(type);

@@ -98,6 +98,7 @@ describe("defineJob", () => {
       unique: null,
       correlation: null,
       batch: null,
+      maxCrashes: 5,
       retry: { attempts: 5 },
     });
   });
@@ -115,11 +116,30 @@ describe("defineJob", () => {
     ["unique by a correlation that it does not have", { unique: { by: "correlation" } }],
     ["unique for no time", { unique: { by: "payload", while: { periodMs: 0 } } }],
     ["an upcast from its own version", { version: 2, upcast: { 2: (old: unknown) => old } }],
+    ["no crash allowed", { maxCrashes: 0 }],
+    ["more crashes than anybody waits for", { maxCrashes: 101 }],
+    ["a batch of none", { batch: { max: 0 } }],
+    ["a batch beyond all reason", { batch: { max: 1_001 } }],
+    ["half a job in a batch", { batch: { max: 2.5 } }],
+    ["a batch that waits for more than it may have", { batch: { max: 5, min: 6, waitMs: 10 } }],
+    ["a batch that waits for none", { batch: { max: 5, min: 0, waitMs: 10 } }],
+    ["a batch that waits for company, but not how long", { batch: { max: 5, min: 2 } }],
+    ["a batch that waits for ever", { batch: { max: 5, min: 2, waitMs: Infinity } }],
+    ["a wait into the past", { batch: { max: 5, waitMs: -1 } }],
+    ["a weight without a limit", { batch: { max: 5, weight: (): number => 1 } }],
+    ["a limit without a weight", { batch: { max: 5, maxWeight: 1 } }],
+    ["a batch that may weigh nothing", { batch: { max: 5, weight: (): number => 1, maxWeight: 0 } }],
     ["a gap between its upcasts", { version: 4, upcast: { 1: (old: unknown) => old, 3: (old: unknown) => old } }],
   ] as const)("refuses %s", (_what, options) => {
     const error = refusal(() => defineJob({ type: "example", payload, ...(options as object) }));
 
     expect(error.code).toBe("INVALID_DEFINITION");
+  });
+
+  test("gives a batch its defaults", () => {
+    const definition = defineJob({ type: "example", payload, batch: { max: 20 } });
+
+    expect(definition.batch).toEqual({ max: 20, min: 1, waitMs: 0, by: null, weighing: null });
   });
 
   test("refuses a retry policy without attempts", () => {

@@ -14,6 +14,7 @@ import type { EnqueueLimit } from "./intake.js";
 import { faultOfRate } from "./rate.js";
 import type { Rate } from "./rate.js";
 import { checkEnqueueLimit, isConcurrency, maxConcurrency } from "./settings.js";
+import { defaultMaxCrashes } from "./settlement.js";
 import type { NewJob, UniqueClaim } from "./store.js";
 
 /**
@@ -30,13 +31,33 @@ export interface UniqueOptions<Payload> {
   readonly onConflict?: "keep" | "replace" | "rerun";
 }
 
-/** How jobs of this type are gathered for a batch processor. Kept with the definition; single handlers ignore it. */
+/**
+ * How jobs of this type are gathered for a batch processor (`handleBatch`); single handlers ignore it.
+ * - `max`: jobs in a batch, 1 to 1,000.
+ * - `min`, default 1: fewer are handed over only when the first of them has been due for `waitMs` (default 0). They wait in the
+ *   store, in no slot. Jobs of the type count, whatever their key.
+ * - `by`: only jobs of the same key share a batch.
+ * - `weight` and `maxWeight`: the weights of a batch add up to no more than that; a heavier job runs by itself.
+ *
+ * `by` and `weight` get the payload as the handler does. Where they throw, or the schema answers with a promise, the job runs
+ * by itself and the worker says so (`worker.troubled`).
+ */
 export interface BatchOptions<Payload> {
   readonly max: number;
   readonly min?: number;
   readonly waitMs?: number;
+  readonly by?: (payload: Payload) => string;
   readonly weight?: (payload: Payload) => number;
   readonly maxWeight?: number;
+}
+
+/** Batch options with their defaults. */
+export interface BatchRules<Payload> {
+  readonly max: number;
+  readonly min: number;
+  readonly waitMs: number;
+  readonly by: ((payload: Payload) => string) | null;
+  readonly weighing: { readonly weight: (payload: Payload) => number; readonly maxWeight: number } | null;
 }
 
 export interface DefinitionOptions<
@@ -60,6 +81,11 @@ export interface DefinitionOptions<
   readonly retry?: RetryPolicy;
   /** How long one attempt may run. Default 600,000 (10 minutes). */
   readonly timeoutMs?: number;
+  /**
+   * A job whose worker died under it this many times fails as `crashed`: 1 to 100, default 5. From its second crash on it runs
+   * alone in its worker.
+   */
+  readonly maxCrashes?: number;
   /**
    * How many jobs of this type may be processing at once, in all processes together. Default: any number. An operator may say
    * otherwise while it runs, see `Queue.setType`.
@@ -100,6 +126,7 @@ export interface JobDefinition<Input = unknown, Payload = unknown, Result = unkn
   readonly version: number;
   readonly retry: RetryPolicy;
   readonly timeoutMs: number;
+  readonly maxCrashes: number;
   readonly priority: number;
   readonly concurrency: number | null;
   readonly controls: TypeControls | null;
@@ -108,7 +135,7 @@ export interface JobDefinition<Input = unknown, Payload = unknown, Result = unkn
   readonly enqueueLimit: EnqueueLimit | null;
   readonly whenOff: "hold" | "reject";
   readonly breaker: BreakerRule | null;
-  readonly batch: BatchOptions<Payload> | null;
+  readonly batch: BatchRules<Payload> | null;
   readonly payload: StandardSchemaV1<Input, Payload>;
   readonly result: StandardSchemaV1<unknown, Result> | null;
   readonly upcast: Readonly<Record<number, (payload: never) => unknown>>;
@@ -156,13 +183,17 @@ export function defineJob<
   if (concurrency !== null && !isConcurrency(concurrency)) {
     refuse(`concurrency is ${concurrency}; give a whole number from 1 to ${maxConcurrency}, or leave it out.`);
   }
+  const { maxCrashes = defaultMaxCrashes } = options;
+  if (!isWhole(maxCrashes, 1, 100)) refuse(`maxCrashes is ${maxCrashes}; give a whole number from 1 to 100.`);
   const unique = uniqueOf(options, refuse);
+  const batch = options.batch === undefined ? null : batchRulesOf(options.batch, refuse);
 
   return {
     type,
     version,
     upcast,
     timeoutMs,
+    maxCrashes,
     priority,
     concurrency,
     controls: controlsOfType(options, refuse),
@@ -172,7 +203,7 @@ export function defineJob<
     breaker: breakerRule(options, refuse),
     correlation,
     unique,
-    batch: options.batch ?? null,
+    batch,
     payload: options.payload,
     result: options.result ?? null,
     retry: checkRetryPolicy(options.retry ?? exponential()),
@@ -240,6 +271,25 @@ function checkedLimit(limit: EnqueueLimit | undefined, refuse: (why: string) => 
     refuse((error as Error).message);
   }
   return limit;
+}
+
+function batchRulesOf<Payload>(options: BatchOptions<Payload>, refuse: (why: string) => never): BatchRules<Payload> {
+  const { max, min = 1, waitMs = 0, weight, maxWeight } = options;
+  const by = options.by ?? null;
+  if (!isWhole(max, 1, 1_000)) refuse(`batch.max is ${max}; give a whole number from 1 to 1000.`);
+  if (!isWhole(min, 1, max)) refuse(`batch.min is ${min}; give a whole number from 1 to batch.max (${max}).`);
+  if (!Number.isFinite(waitMs) || waitMs < 0) refuse(`batch.waitMs is ${waitMs}; give milliseconds from 0.`);
+  if (min > 1 && waitMs === 0) refuse("batch.min asks jobs to wait for others; say how long with batch.waitMs.");
+  if (weight === undefined && maxWeight === undefined) return { max, min, waitMs, by, weighing: null };
+  if (weight === undefined || maxWeight === undefined) {
+    return refuse("batch.weight and batch.maxWeight go together; give both or neither.");
+  }
+  if (!Number.isFinite(maxWeight) || maxWeight <= 0) refuse(`batch.maxWeight is ${maxWeight}; give a number above 0.`);
+  return { max, min, waitMs, by, weighing: { weight, maxWeight } };
+}
+
+function isWhole(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most;
 }
 
 export function isTypeName(type: string): boolean {

@@ -2,6 +2,14 @@
  * The public names of `sluice`. Stores are in `sluice/sqlite` and `sluice/memory`, the test kit in `sluice/testing`.
  */
 export { exponential, fixed, noRetry, type RetryPolicy } from "./backoff.js";
+export {
+  BatchProcessor,
+  handleBatch,
+  type Batch,
+  type BatchHandler,
+  type BatchItem,
+  type BatchResult,
+} from "./batch.js";
 export { systemClock, type Clock } from "./clock.js";
 export { copyStore, type CopyOptions, type CopyProgress, type CopyReport, type NotCopied, type Some } from "./copy.js";
 export { AttemptAborted, type AbortReason, type Context, type ContextLog } from "./context.js";
@@ -9,6 +17,7 @@ export {
   defineJob,
   type AnyDefinition,
   type BatchOptions,
+  type BatchRules,
   type DefinitionOptions,
   type EnqueueOptions,
   type InputOf,

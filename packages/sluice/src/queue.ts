@@ -26,6 +26,7 @@ import type {
   WorkerRecord,
 } from "./store.js";
 import { checkPatch, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
+import { releaseHeld } from "./flags.js";
 import { Waiting } from "./waiting.js";
 
 export interface QueueOptions<Tx> {
@@ -324,7 +325,10 @@ export class Queue<Tx = never> {
     }
     const change = { type, patch: checkPatch(patch), ifVersion, ...byOf(by) };
     const { outcome, settings } = await this.#store.setType(change);
-    if (outcome === "applied") return settings;
+    if (outcome === "applied") {
+      if (patch.rollout !== undefined) await releaseHeld(this.#store, settings);
+      return settings;
+    }
     throw new JobsError(
       "SETTINGS_STALE",
       `The settings of ${type} have version ${settings.version} by now, not ${ifVersion}. Read them and decide again.`,

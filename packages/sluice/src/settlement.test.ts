@@ -1,9 +1,10 @@
 /** What becomes of a job: every outcome against every budget. */
 import { describe, expect, test } from "vitest";
 import { fixed } from "./backoff.js";
-import { decide, maxCrashes, type Outcome } from "./settlement.js";
+import { decide, defaultMaxCrashes, isSuspect, type Outcome } from "./settlement.js";
 import { aClaimedJob, anError, aNewJob } from "./testing/builders.js";
 
+const maxCrashes = defaultMaxCrashes;
 const error = anError();
 const failed: Outcome = { kind: "failed", error, isRetryable: true };
 const fatal: Outcome = { kind: "failed", error, isRetryable: false };
@@ -12,7 +13,7 @@ const unreadable: Outcome = { kind: "unreadable", error };
 const snoozed: Outcome = { kind: "snoozed", delayMs: 5_000 };
 const cancelled: Outcome = { kind: "cancelled", reason: "not wanted" };
 const interrupted: Outcome = { kind: "interrupted" };
-const lost: Outcome = { kind: "lost" };
+const lost: Outcome = { kind: "lost", lastWords: null };
 const succeeded: Outcome = { kind: "succeeded", output: '"done"', children: [] };
 
 const retried = { kind: "retry", delayMs: 1_000, error, hasCrashed: false };
@@ -28,7 +29,7 @@ const oneCrashLeft = { attempt: 50, maxAttempts: 100, crashes: maxCrashes - 1 };
 const twoCrashesLeft = { attempt: 50, maxAttempts: 100, crashes: maxCrashes - 2 };
 
 function decided(job: Parameters<typeof aClaimedJob>[0], outcome: Outcome) {
-  return decide(aClaimedJob(job), outcome, { retry: fixed({ delayMs: 1_000 }), random: () => 0.5 });
+  return decide(aClaimedJob(job), outcome, { retry: fixed({ delayMs: 1_000 }), maxCrashes, random: () => 0.5 });
 }
 
 describe("decide", () => {
@@ -61,7 +62,7 @@ describe("decide", () => {
   test("settles under the hold of the claim", () => {
     const job = aClaimedJob({ epoch: 7 });
 
-    const { hold } = decide(job, succeeded, { retry: fixed(), random: () => 0 });
+    const { hold } = decide(job, succeeded, { retry: fixed(), maxCrashes, random: () => 0 });
 
     expect(hold).toEqual({ id: job.id, epoch: 7 });
   });
@@ -69,7 +70,7 @@ describe("decide", () => {
   test("asks the retry policy with the attempt that failed and the random source it was given", () => {
     const retry = { attempts: 5, delayMs: (attempt: number, random: () => number) => attempt * 100 + random() * 10 };
 
-    const settlement = decide(aClaimedJob({ attempt: 2 }), failed, { retry, random: () => 0.5 });
+    const settlement = decide(aClaimedJob({ attempt: 2 }), failed, { retry, maxCrashes, random: () => 0.5 });
 
     expect(settlement).toMatchObject({ kind: "retry", delayMs: 205 });
   });
@@ -77,6 +78,7 @@ describe("decide", () => {
   test("takes the budget of the job, not that of the policy", () => {
     const settlement = decide(aClaimedJob({ attempt: 2, maxAttempts: 2 }), failed, {
       retry: fixed({ attempts: 10 }),
+      maxCrashes,
       random: () => 0,
     });
 
@@ -88,4 +90,22 @@ describe("decide", () => {
 
     expect(decided(first, { kind: "succeeded", output: null, children })).toMatchObject({ output: null, children });
   });
+
+  test("takes the crashes that the definition allows", () => {
+    const job = aClaimedJob({ attempt: 1, maxAttempts: 100 });
+    const policy = { retry: fixed(), random: () => 0 };
+
+    expect(decide(job, lost, { ...policy, maxCrashes: 1 })).toMatchObject({ kind: "fail", reason: "crashed" });
+    expect(decide(job, lost, { ...policy, maxCrashes: 2 })).toMatchObject({ kind: "retry" });
+  });
+
+  test("a crash says what was last heard of the attempt", () => {
+    const settlement = decided(oneCrashLeft, { kind: "lost", lastWords: "Last progress: 3 of 4." });
+
+    expect(settlement).toMatchObject({ error: { message: expect.stringMatching(/lease\. Last progress: 3 of 4\.$/) } });
+  });
+});
+
+test("a second crash makes a job a suspect", () => {
+  expect([0, 1, 2, 3].map((crashes) => isSuspect({ crashes }))).toEqual([false, false, true, true]);
 });

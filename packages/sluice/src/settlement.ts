@@ -19,19 +19,32 @@ export type Outcome =
   /** Given back before it ended: the worker shuts down, or never started it. */
   | { readonly kind: "interrupted" }
   /** Its worker died, or went silent for longer than its lease. */
-  | { readonly kind: "lost" };
+  | { readonly kind: "lost"; readonly lastWords: string | null };
 
 /**
- * A job whose worker died under it this many times is taken for the cause. Not fewer: nobody knows which of a dead worker's
- * jobs killed it, and a machine that kills processes for other reasons must not turn bystanders into dead letters
- * (docs/decisions/0008).
+ * A job whose worker died under it this many times is taken for the cause, where its definition does not say otherwise. Not fewer:
+ * nobody knows which of a dead worker's jobs killed it the first times, and a machine that kills processes for other reasons must
+ * not turn bystanders into dead letters (docs/decisions/0008, 0020).
  */
-export const maxCrashes = 5;
+export const defaultMaxCrashes = 5;
 
+/** From so many crashes on, a job runs alone in its worker: the next crash is its own and charges nobody else. */
+export const suspectAfter = 2;
+
+export function isSuspect({ crashes }: Pick<ClaimedJob, "crashes">): boolean {
+  return crashes >= suspectAfter;
+}
+
+/** @param isBroken The circuit breaker of its type is not closed. Default false. */
 export function decide(
   job: ClaimedJob,
   outcome: Outcome,
-  { retry, random }: { retry: RetryPolicy; random: () => number },
+  {
+    retry,
+    maxCrashes,
+    random,
+    isBroken = false,
+  }: { retry: RetryPolicy; maxCrashes: number; random: () => number; isBroken?: boolean },
 ): Settlement {
   const hold = { id: job.id, epoch: job.epoch };
   switch (outcome.kind) {
@@ -60,7 +73,7 @@ export function decide(
       return { hold, kind: "release" };
 
     case "lost": {
-      const error = workerLost(job);
+      const error = workerLost(job, outcome.lastWords);
       if (job.crashes + 1 >= maxCrashes || job.attempt >= job.maxAttempts) {
         return { hold, kind: "fail", reason: "crashed", error, hasCrashed: true, isCharged: true };
       }
@@ -74,8 +87,20 @@ export function decide(
   }
 
   function retryOrExhaust(error: AttemptError): Settlement {
+    // What the job needs does not work, and that is known: no attempt of the job's own was made.
+    if (isBroken) {
+      const delayMs = delayAfter(retry, job.attempt, random);
+      return { hold, kind: "retry", delayMs, error, hasCrashed: false, isCharged: false };
+    }
     if (job.attempt >= job.maxAttempts) return fail("exhausted", error, { isCharged: true });
-    return { hold, kind: "retry", delayMs: delayAfter(retry, job.attempt, random), error, hasCrashed: false, isCharged: true };
+    return {
+      hold,
+      kind: "retry",
+      delayMs: delayAfter(retry, job.attempt, random),
+      error,
+      hasCrashed: false,
+      isCharged: true,
+    };
   }
 
   function fail(
@@ -87,9 +112,7 @@ export function decide(
   }
 }
 
-function workerLost(job: ClaimedJob): AttemptError {
-  return {
-    name: "WorkerLost",
-    message: `The worker running attempt ${job.attempt} died or went silent for longer than its lease.`,
-  };
+function workerLost(job: ClaimedJob, lastWords: string | null): AttemptError {
+  const what = `The worker running attempt ${job.attempt} died or went silent for longer than its lease.`;
+  return { name: "WorkerLost", message: lastWords === null ? what : `${what} ${lastWords}` };
 }

@@ -209,6 +209,11 @@ export interface ClaimedType {
   readonly concurrency: number | null;
   /** What else the type's definition limits; null: nothing. */
   readonly controls: TypeControls | null;
+  /**
+   * Fewer than `min` are handed over only when the first of them in turn has been due for `waitMs`; null: each as it comes. What
+   * counts is what this claim could hand over by its limits and the room there is.
+   */
+  readonly company: { readonly min: number; readonly waitMs: number } | null;
 }
 
 /** What a worker needs to run a job, and no more: this crosses a thread for every job. */
@@ -231,7 +236,10 @@ export interface ClaimedJob {
 
 export interface ClaimAnswer {
   readonly jobs: readonly ClaimedJob[];
-  /** Until the next scheduled or retrying job of these types is due, or a rate lets the next one start; null when there is none. */
+  /**
+   * Until the next scheduled or retrying job of these types is due, a rate lets the next one start, or one has waited for company
+   * for long enough; null when there is none.
+   */
   readonly nextDueInMs: number | null;
   /** Jobs of this worker that somebody asked to cancel. */
   readonly cancels: readonly Hold[];

@@ -3,29 +3,34 @@
  * Idempotent: two processes doing it at once do no harm, because every settlement is fenced.
  */
 import { announceSettled } from "./announce.js";
-import { exponential, type RetryPolicy } from "./backoff.js";
+import { exponential } from "./backoff.js";
 import type { Clock } from "./clock.js";
+import type { AnyDefinition } from "./definition.js";
 import type { Events } from "./events.js";
-import { decide } from "./settlement.js";
-import type { Store } from "./store.js";
+import type { Progress } from "./job.js";
+import { decide, defaultMaxCrashes } from "./settlement.js";
+import type { LogLine, LostJob, Store } from "./store.js";
 
 export interface UpkeepOptions {
   readonly store: Store<unknown>;
   readonly clock: Clock;
   readonly events: Events;
   readonly random: () => number;
-  /** The retry policy of a type; undefined for one that this process does not know. */
-  readonly retryOf: (type: string) => RetryPolicy | undefined;
+  /** What the definition of a type says; undefined for one that this process does not know. */
+  readonly policyOf: (type: string) => Policy | undefined;
   readonly rescueEveryMs: number;
   /** How long completed and cancelled jobs are kept. Failed ones stay: they are work for an operator. */
   readonly retentionMs: number;
 }
 
+export type Policy = Pick<AnyDefinition, "retry" | "maxCrashes">;
+
 const pruneEveryMs = 60_000;
 const rescueLimit = 500;
 /** Small, so that the deletion never holds up a claim for long. */
 const pruneLimit = 1_000;
-const unknownTypeRetry = exponential();
+const unknownType: Policy = { retry: exponential(), maxCrashes: defaultMaxCrashes };
+const maxLineLength = 500;
 
 export class Upkeep {
   readonly #options: UpkeepOptions;
@@ -65,13 +70,18 @@ export class Upkeep {
 
   /** Decides about every job whose worker's lease ran out, as about any other attempt that ended. */
   async rescue(): Promise<number> {
-    const { store, clock, events, random, retryOf } = this.#options;
+    const { store, clock, events, random, policyOf } = this.#options;
     let rescued = 0;
     for (;;) {
       const { workers, jobs } = await store.findLost({ limit: rescueLimit });
       if (jobs.length === 0) return rescued;
-      const settlements = jobs.map((job) =>
-        decide(job, { kind: "lost" }, { retry: retryOf(job.type) ?? unknownTypeRetry, random }),
+      const lastWords = await this.#lastWordsOf(jobs);
+      const settlements = jobs.map((job, index) =>
+        decide(
+          job,
+          { kind: "lost", lastWords: lastWords[index] ?? null },
+          { ...(policyOf(job.type) ?? unknownType), random },
+        ),
       );
       const results = await store.settle(settlements);
       // The others were settled meanwhile: by another rescuer, or by the worker itself, late but still holding.
@@ -87,4 +97,29 @@ export class Upkeep {
       });
     }
   }
+
+  /** What is known of how far each got, for whoever looks for the cause. */
+  async #lastWordsOf(jobs: readonly LostJob[]): Promise<readonly (string | null)[]> {
+    const { store, events } = this.#options;
+    try {
+      const records = await store.get(jobs.map(({ id }) => id));
+      // Lines cost a question for each job: asked where a crash is no accident any more, not for all that a dead worker held.
+      const histories = await Promise.all(jobs.map(async (job) => (job.crashes > 0 ? store.history(job.id) : null)));
+      return jobs.map((_job, index) => lastWords(records[index]?.progress ?? null, histories[index]?.lines.at(-1)));
+    } catch (error) {
+      // To bring the jobs back matters more than what they said.
+      events.emit("worker.troubled", { during: "reading the last words of lost jobs", error });
+      return [];
+    }
+  }
+}
+
+function lastWords(progress: Progress | null, line: LogLine | undefined): string | null {
+  const words: string[] = [];
+  if (progress !== null)
+    words.push(`Last progress: ${progress.done}${progress.total === null ? "" : ` of ${progress.total}`}.`);
+  if (line !== undefined) {
+    words.push(`Last log line, ${new Date(line.at).toISOString()}: ${line.message.slice(0, maxLineLength)}`);
+  }
+  return words.length === 0 ? null : words.join(" ");
 }

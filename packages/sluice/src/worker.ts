@@ -1,10 +1,12 @@
 /**
- * The loop: claim → attempt → settle. Owns the slots, the prefetched jobs and the lease; policy is in settlement.ts,
- * running one handler is in attempt.ts.
+ * The loop: claim → attempt → settle. Owns the slots, the prefetched jobs and the lease; policy is in settlement.ts, running one
+ * handler is in attempt.ts, many jobs in one call of a handler are batch.ts, and which jobs share a slot is units.ts.
  */
 import { about, announceSettled } from "./announce.js";
 import { Attempt, describeError, type AttemptDeps, type SettledElsewhere } from "./attempt.js";
+import { startBatch, type BatchProcessor } from "./batch.js";
 import { Batcher } from "./batcher.js";
+import { breakerRules, Breakers } from "./breakers.js";
 import { systemClock, type Clock } from "./clock.js";
 import type { AnyDefinition } from "./definition.js";
 import { isRetryable, JobsError } from "./errors.js";
@@ -15,14 +17,16 @@ import { InHand } from "./in-hand.js";
 import { Lease } from "./lease.js";
 import { Pace } from "./pace.js";
 import type { Middleware, Processor } from "./processor.js";
-import { decide, type Outcome } from "./settlement.js";
-import type { ClaimAnswer, ClaimedJob, ClaimRequest, SettleResult, Settlement, Store } from "./store.js";
+import { decide, isSuspect, type Outcome } from "./settlement.js";
+import { Suspects } from "./suspects.js";
+import type { ClaimAnswer, ClaimedJob, ClaimedType, ClaimRequest, SettleResult, Settlement, Store } from "./store.js";
+import { batchRulesOf, formUnits, type Unit } from "./units.js";
 import { Upkeep } from "./upkeep.js";
 
 export interface WorkerOptions<Tx> {
   readonly store: Store<Tx>;
   readonly processors: readonly Processor<AnyDefinition, NoInfer<Tx>>[];
-  /** Handlers running at once, all types together. Default 10. */
+  /** Handlers running at once, all types together; a batch counts as one. Default 10. */
   readonly concurrency?: number;
   /** Handlers of one type running at once in this worker. Default: the whole concurrency. */
   readonly typeConcurrency?: Readonly<Record<string, number>>;
@@ -64,6 +68,8 @@ export class Worker<Tx = never> {
   readonly #random: () => number;
   readonly #newId: () => string;
   readonly #processors: ReadonlyMap<string, Processor>;
+  /** What one claim asks for: all types whose jobs come one by one, or one type that comes in batches. */
+  readonly #groups: readonly (readonly Processor[])[];
   readonly #concurrency: number;
   readonly #typeConcurrency: Readonly<Record<string, number>>;
   readonly #timing: { leaseMs: number; stuckAfterMs: number; pollMs: number; abortGraceMs: number };
@@ -71,6 +77,8 @@ export class Worker<Tx = never> {
   readonly #pace = new Pace();
   readonly #settlements: Batcher<Settlement, SettleResult>;
   readonly #upkeep: Upkeep;
+  readonly #breakers: Breakers;
+  readonly #suspects: Suspects;
 
   #state: "new" | "running" | "stopping" | "stopped" = "new";
   #starting: Promise<void> = Promise.resolve();
@@ -80,11 +88,13 @@ export class Worker<Tx = never> {
   #unsubscribe: (() => void) | null = null;
 
   /** Claimed and not started. */
-  #prefetched: ClaimedJob[] = [];
+  #prefetched: Unit[] = [];
   /** Attempts, not jobs: after a lost lease an old attempt may linger while a new one of the same job runs. */
   readonly #running = new Set<Attempt>();
-  /** Prefetched and running, by type. */
-  readonly #held = new Map<string, number>();
+  /** Slots in use, by type. */
+  readonly #taken = new Counts();
+  /** Units prefetched and running, by type. */
+  readonly #held = new Counts();
   readonly #inHand = new InHand();
   #recountedAt = 0;
   #settling = 0;
@@ -94,6 +104,8 @@ export class Worker<Tx = never> {
   #isPumpScheduled = false;
   /** The store had nothing more when last asked, and nothing has woken the worker since. */
   #isDrained = false;
+  /** Groups of which that is known already. */
+  readonly #drained = new Set<readonly Processor[]>();
   #wakes = 0;
   #ends = 0;
   /** The last claim left no type out for want of slots. */
@@ -117,6 +129,7 @@ export class Worker<Tx = never> {
     this.#random = options.random ?? Math.random;
     this.#newId = options.newId ?? idSource(this.#clock);
     this.#processors = byType(options.processors);
+    this.#groups = inGroups(options.processors);
     this.#concurrency = checkCount("concurrency", options.concurrency ?? 10);
     this.#typeConcurrency = options.typeConcurrency ?? {};
     for (const [type, limit] of Object.entries(this.#typeConcurrency)) checkCount(`typeConcurrency.${type}`, limit);
@@ -132,12 +145,26 @@ export class Worker<Tx = never> {
       retryForMs: this.#timing.leaseMs,
       onRetry: (error) => this.#trouble("settling", error),
     });
+    this.#suspects = new Suspects({
+      store: this.#store,
+      clock: this.#clock,
+      lookEveryMs: this.#timing.pollMs,
+      onLook: () => this.#wake(),
+      onTrouble: (during, error) => this.#trouble(during, error),
+    });
+    this.#breakers = new Breakers({
+      store: this.#store,
+      clock: this.#clock,
+      rules: breakerRules(this.#processors),
+      onOpened: (type) => this.#giveBackAll(type),
+      onTrouble: (error) => this.#trouble("a circuit breaker", error),
+    });
     this.#upkeep = new Upkeep({
       store: this.#store,
       clock: this.#clock,
       events: this.events,
       random: this.#random,
-      retryOf: (type) => this.#processors.get(type)?.definition.retry,
+      policyOf: (type) => this.#processors.get(type)?.definition,
       rescueEveryMs: Math.min(this.#timing.leaseMs / 3, 2_000),
       retentionMs: checkMs("retentionMs", options.retentionMs ?? 7 * 24 * 60 * 60 * 1_000, 0),
     });
@@ -168,6 +195,7 @@ export class Worker<Tx = never> {
       if (hint.work || (hint.ended && this.#limited.size > 0)) this.#wake();
     });
     this.#upkeep.start();
+    this.#breakers.start();
     this.#wake();
   }
 
@@ -189,6 +217,8 @@ export class Worker<Tx = never> {
     await this.#starting.catch(() => undefined);
     if (wasRunning) {
       await this.#upkeep.stop();
+      await this.#breakers.stop();
+      this.#suspects.stopWaiting();
       this.#releasePrefetched();
       for (const send of this.#unsent) send();
       const cancelGrace = this.#clock.setTimer(graceMs, () => {
@@ -250,9 +280,9 @@ export class Worker<Tx = never> {
   #lostLease(workerId: string): void {
     this.events.emit("worker.leaseLost", { workerId });
     this.#lease = null;
-    for (const job of this.#prefetched.splice(0)) {
-      this.#letGo(job.type);
-      this.#inHand.remove(job);
+    for (const { type, jobs } of this.#prefetched.splice(0)) {
+      this.#held.add(type, -1);
+      for (const job of jobs) this.#inHand.remove(job);
     }
     for (const attempt of this.#running) attempt.abort("lease_lost");
     const tryAgain = () => {
@@ -274,12 +304,22 @@ export class Worker<Tx = never> {
       for (const attempt of this.#running) {
         if (attempt.job.id === id && attempt.job.epoch === epoch) attempt.abort("cancelled");
       }
-      const index = this.#prefetched.findIndex((job) => job.id === id && job.epoch === epoch);
-      if (index >= 0) {
-        const [job] = this.#prefetched.splice(index, 1);
-        this.#letGo(job!.type);
-        this.#settle(this.#unstarted(job!), { kind: "cancelled", reason: "requested" });
+      this.#cancelPrefetched({ id, epoch });
+    }
+  }
+
+  #cancelPrefetched({ id, epoch }: Hold): void {
+    for (const [index, { type, jobs }] of this.#prefetched.entries()) {
+      const job = jobs.find((job) => job.id === id && job.epoch === epoch);
+      if (job === undefined) continue;
+      const others = jobs.filter((other) => other !== job);
+      if (others.length > 0) this.#prefetched[index] = { type, jobs: others };
+      else {
+        this.#prefetched.splice(index, 1);
+        this.#held.add(type, -1);
       }
+      this.#settle(this.#unstarted(job), { kind: "cancelled", reason: "requested" });
+      return;
     }
   }
 
@@ -287,8 +327,13 @@ export class Worker<Tx = never> {
 
   #wake(): void {
     this.#wakes++;
-    this.#isDrained = false;
+    this.#lookAgain();
     this.#pumpSoon();
+  }
+
+  #lookAgain(): void {
+    this.#isDrained = false;
+    this.#drained.clear();
   }
 
   /** One look per turn of the event loop, however many handlers ended in it. */
@@ -303,56 +348,113 @@ export class Worker<Tx = never> {
 
   #pump(): void {
     if (this.#state !== "running" || this.#lease === null) return;
-    let next = 0;
-    while (next < this.#prefetched.length && this.#running.size < this.#concurrency)
-      this.#run(this.#prefetched[next++]!);
-    if (next > 0) this.#prefetched.splice(0, next);
-
-    if (this.#isClaiming || this.#isDrained || this.#settling >= maxSettling) return;
-    const request = this.#claimRequest(this.#lease.workerId);
-    if (request === "later") return;
-    if (request.limit === 0 && this.#clock.now() - this.#claimedAt < cancelCheckMs) {
+    this.#startPrefetched();
+    if (this.#isClaiming || this.#settling >= maxSettling) return;
+    if (this.#isDrained && !(this.#suspects.awaited !== null && this.#isEmpty())) return;
+    const asked = this.#isBusyForSuspect() ? nothing : this.#whatToAskFor();
+    if (asked === "later") return;
+    if (asked.limit === 0 && this.#taken.total === 0) return this.#sleep(this.#timing.pollMs);
+    if (asked.limit === 0 && this.#clock.now() - this.#claimedAt < cancelCheckMs) {
       this.#sleep(cancelCheckMs);
       return;
     }
-    void this.#claim(request);
+    void this.#claim({ ...asked, workerId: this.#lease.workerId });
   }
 
-  /** Asks for the free slots, and for what they will run through while the answer is on its way. */
-  #claimRequest(workerId: string): ClaimRequest | "later" {
-    const free = this.#concurrency - this.#running.size - this.#prefetched.length;
-    // Handlers that stand still have no use for more jobs, however quick they were before.
-    const isStuck = this.#running.size >= this.#concurrency && this.#clock.now() - this.#endedAt >= maxIdleMs;
-    let prefetch = 0;
-    const types = [];
-    for (const { definition } of this.#inTurn()) {
-      const { type, retry, concurrency, controls } = definition;
-      const local = this.#typeConcurrency[type];
-      // A crash charges what was claimed ahead: a type that has one attempt only would lose jobs that never ran. And what waits here
-      // takes its place from other processes where only so many may be processing.
-      const isLimited = local !== undefined || concurrency !== null || controls !== null || this.#limited.has(type);
-      const mayClaimAhead = !isLimited && retry.attempts > 1 && !isStuck;
-      const ahead = mayClaimAhead ? this.#pace.prefetchFor(type, this.#concurrency) : 0;
-      const limit = local === undefined ? free + ahead : Math.min(free, local - (this.#held.get(type) ?? 0));
-      if (ahead > prefetch) prefetch = ahead;
-      if (limit > 0) types.push({ type, limit, maxVersion: definition.version, concurrency, controls });
+  #startPrefetched(): void {
+    if (this.#isAlone()) return;
+    const passedOver: Unit[] = [];
+    let next = 0;
+    while (next < this.#prefetched.length && this.#taken.total < this.#concurrency) {
+      const unit = this.#prefetched[next++]!;
+      if (this.#taken.of(unit.type) < (this.#typeConcurrency[unit.type] ?? Infinity)) this.#run(unit);
+      else passedOver.push(unit);
     }
-    const limit = types.length === 0 ? 0 : Math.max(0, free + prefetch);
+    if (next > 0) this.#prefetched.splice(0, next, ...passedOver);
+  }
+
+  /** One claim of a batch type may have made more batches than it had slots, by keys and weights. */
+  #giveBackWhatMayNotWait(): void {
+    if (this.#prefetched.length === 0) return;
+    const mayWait = (unit: Unit) => this.#mayWaitHere(this.#processors.get(unit.type)!);
+    const [waiting, others] = [this.#prefetched.filter(mayWait), this.#prefetched.filter((unit) => !mayWait(unit))];
+    this.#prefetched = waiting;
+    for (const unit of others) this.#giveBack(unit);
+  }
+
+  /**
+   * A crash charges what was claimed ahead: a type that has one attempt only would lose jobs that never ran. And what waits here
+   * takes its place from other processes where only so many may be processing.
+   */
+  #mayWaitHere({ definition: { type, retry, concurrency, controls } }: Processor): boolean {
+    const isLimited =
+      this.#typeConcurrency[type] !== undefined || concurrency !== null || controls !== null || this.#limited.has(type);
+    return !isLimited && retry.attempts > 1;
+  }
+
+  /**
+   * Asks for the free slots, and for what they will run through while the answer is on its way. The store counts jobs and the
+   * worker slots: a claim for single jobs and for batches at once would bring too many of one or too few of the other, so each
+   * batch type is asked for on its own.
+   */
+  #whatToAskFor(): Asked | "later" {
+    if (this.#suspects.awaited !== null) return this.#askForSuspect(this.#suspects.awaited);
+    const free = this.#concurrency - this.#taken.total - this.#prefetched.length;
+    // Handlers that stand still have no use for more jobs, however quick they were before.
+    const isStuck = this.#taken.total >= this.#concurrency && this.#clock.now() - this.#endedAt >= maxIdleMs;
+    let prefetch = 0;
+    const limits = new Map<Processor, number>();
+    for (const processor of this.#processors.values()) {
+      const { type } = processor.definition;
+      const batch = batchRulesOf(processor);
+      const local = this.#typeConcurrency[type];
+      const mayClaimAhead = batch === null && !isStuck && this.#mayWaitHere(processor);
+      const ahead = mayClaimAhead ? this.#pace.prefetchFor(type, this.#concurrency) : 0;
+      const slots = local === undefined ? free + ahead : Math.min(free, local - this.#held.of(type));
+      const limit = slots * (batch?.max ?? 1);
+      if (ahead > prefetch) prefetch = ahead;
+      if (limit > 0) limits.set(processor, limit);
+    }
+
+    const groups = this.#groups.filter((group) => group.some((processor) => limits.has(processor)));
+    const group = inTurn(groups, this.#turn).find((group) => !this.#drained.has(group)) ?? null;
+    const isBatch = group !== null && batchRulesOf(group[0]!) !== null;
+    const limit = group === null ? 0 : isBatch ? limits.get(group[0]!)! : Math.max(0, free + prefetch);
     // With fast jobs, one claim for many beats many for one: wait until half of what was claimed ahead is used up.
-    if (limit > 0 && limit < prefetch / 2) return "later";
-    if (limit === 0 && this.#running.size === 0) return "later";
+    if (group !== null && !isBatch && limit < prefetch / 2) return "later";
+    // Each group gets to be first in turn, and within it each type. Types of other groups are named for what the store says of them:
+    // when the next job is due, and which are limited.
+    const types = inTurn([...limits.keys()], Math.floor(this.#turn / this.#groups.length)).map((processor) =>
+      typeOf(processor, group?.includes(processor) ? limits.get(processor)! : 0),
+    );
     if (limit > 0) this.#turn++;
-    return { workerId, limit, types };
+    return { limit, types, group, groups };
   }
 
-  /** Each type gets to be first in turn. */
-  #inTurn(): readonly Processor[] {
-    const processors = [...this.#processors.values()];
-    const first = this.#turn % processors.length;
-    return [...processors.slice(first), ...processors.slice(0, first)];
+  /** A suspect runs; then nothing else does. */
+  #isAlone(): boolean {
+    const [first] = this.#running;
+    return first !== undefined && isSuspect(first.job);
   }
 
-  async #claim(request: ClaimRequest): Promise<void> {
+  /** Nothing is lost that is not the suspect's own if it takes the process with it. */
+  #isEmpty(): boolean {
+    const { size } = this.#unsent;
+    return this.#taken.total === 0 && this.#prefetched.length === 0 && this.#settling === 0 && size === 0;
+  }
+
+  #isBusyForSuspect(): boolean {
+    return this.#isAlone() || (this.#suspects.awaited !== null && !this.#isEmpty());
+  }
+
+  /** It went back to its old place, so it comes first; whatever comes instead is run as ever. */
+  #askForSuspect({ type }: ClaimedJob): Asked {
+    this.#suspects.stopWaiting();
+    const types = [{ ...typeOf(this.#processors.get(type)!, 1), company: null }];
+    return { limit: 1, types, group: null, groups: [] };
+  }
+
+  async #claim({ group, groups, ...request }: Asked & ClaimRequest): Promise<void> {
     this.#isClaiming = true;
     this.#cancelSleep?.();
     const wakes = this.#wakes;
@@ -378,27 +480,39 @@ export class Worker<Tx = never> {
     this.#claimedAt = this.#clock.now();
     if (request.limit > 0) this.#pace.claimTook(this.#claimedAt - startedAt);
 
-    for (const job of [...strays, ...answer.jobs]) {
-      this.#held.set(job.type, (this.#held.get(job.type) ?? 0) + 1);
-      this.#inHand.add(job);
-      this.#prefetched.push(job);
-    }
+    const jobs = [...strays, ...answer.jobs];
+    for (const job of jobs) this.#inHand.add(job);
     if (this.#state !== "running" || this.#lease?.workerId !== request.workerId) {
-      this.#releasePrefetched();
+      for (const job of jobs) this.#settle(this.#unstarted(job), { kind: "interrupted" });
       this.#tellWhenQuiet();
       // Under another id by now: what woke the worker meanwhile found it claiming.
       this.#pumpSoon();
       return;
     }
+    const { keep, giveBack } = this.#suspects.sort(jobs, { isEmpty: this.#isEmpty() });
+    for (const job of giveBack) this.#settle(this.#unstarted(job), { kind: "interrupted" });
+    this.#hold(keep);
     this.#cancel(answer.cancels);
     this.#limited = new Set(answer.limited);
 
     this.#askedForAll = request.limit > 0 && request.types.length === this.#processors.size;
     const isNewsFree = this.#wakes === wakes && (this.#askedForAll || this.#ends === ends);
-    this.#isDrained = isNewsFree && isShort(answer, request);
+    if (isNewsFree && isShort(answer, request)) {
+      if (group !== null) this.#drained.add(group);
+      this.#isDrained = request.limit === 0 || (group !== null && groups.every((each) => this.#drained.has(each)));
+    }
+    this.#startPrefetched();
+    this.#giveBackWhatMayNotWait();
     this.#pump();
     if (this.#isDrained) this.#sleep(Math.min(answer.nextDueInMs ?? Infinity, this.#timing.pollMs));
     if (this.#prefetched.length > 0) this.#checkIdle();
+  }
+
+  #hold(jobs: readonly ClaimedJob[]): void {
+    const processorOf = (type: string) => this.#processors.get(type)!;
+    const units = formUnits(jobs, processorOf, (during, error) => this.#trouble(during, error));
+    for (const { type } of units) this.#held.add(type, 1);
+    this.#prefetched.push(...units);
   }
 
   /** Jobs whose claim was answered to nobody: looked for after a claim that failed, and once in a lease's time. */
@@ -413,7 +527,7 @@ export class Worker<Tx = never> {
   #sleep(ms: number): void {
     this.#cancelSleep?.();
     this.#cancelSleep = this.#clock.setTimer(ms, () => {
-      this.#isDrained = false;
+      this.#lookAgain();
       this.#pump();
     });
   }
@@ -431,19 +545,44 @@ export class Worker<Tx = never> {
   #releasePrefetched(): void {
     this.#cancelIdleCheck?.();
     this.#cancelIdleCheck = null;
-    for (const job of this.#prefetched.splice(0)) {
-      this.#letGo(job.type);
-      this.#settle(this.#unstarted(job), { kind: "interrupted" });
-    }
+    for (const unit of this.#prefetched.splice(0)) this.#giveBack(unit);
+  }
+
+  /** What was claimed ahead of a type that should not start now. */
+  #giveBackAll(type: string): void {
+    const given = this.#prefetched.filter((unit) => unit.type === type);
+    this.#prefetched = this.#prefetched.filter((unit) => unit.type !== type);
+    for (const unit of given) this.#giveBack(unit);
+  }
+
+  #giveBack({ type, jobs }: Unit): void {
+    this.#held.add(type, -1);
+    for (const job of jobs) this.#settle(this.#unstarted(job), { kind: "interrupted" });
   }
 
   // ── run ───────────────────────────────────────────────────────────────────
 
-  #run(job: ClaimedJob): void {
-    const attempt = new Attempt(job, this.#processors.get(job.type)!, this.#attemptDeps!);
+  #run({ type, jobs }: Unit): void {
+    const processor = this.#processors.get(type)!;
+    const deps = this.#attemptDeps!;
     const startedAt = this.#clock.now();
-    this.#running.add(attempt);
-    void attempt.run().then((outcome) => this.#ended(attempt, outcome, startedAt));
+    this.#taken.add(type, 1);
+    if (batchRulesOf(processor) === null) {
+      const attempt = new Attempt(jobs[0]!, processor, deps);
+      this.#running.add(attempt);
+      void attempt.run().then((outcome) => {
+        this.#pace.attemptTook(type, this.#clock.now() - startedAt);
+        this.#ended(attempt, outcome, startedAt);
+        this.#freeSlot(type);
+      });
+      return;
+    }
+    const { attempts, ended } = startBatch(jobs, processor as BatchProcessor, {
+      deps,
+      onEnded: (attempt, outcome) => this.#ended(attempt, outcome, startedAt),
+    });
+    for (const attempt of attempts) this.#running.add(attempt);
+    void ended.then(() => this.#freeSlot(type));
   }
 
   #started(attempt: Attempt): void {
@@ -454,15 +593,12 @@ export class Worker<Tx = never> {
     }
   }
 
-  /** Frees the slot: a job is processing until its settlement is durable, a slot only until its handler ends. */
   #ended(attempt: Attempt, outcome: Outcome | SettledElsewhere, startedAt: number): void {
     const { job, workerId } = attempt;
     const held = { job, workerId, attempt };
-    this.#endedAt = this.#clock.now();
-    const runMs = this.#endedAt - startedAt;
+    const runMs = this.#clock.now() - startedAt;
     this.#running.delete(attempt);
-    this.#letGo(job.type);
-    this.#pace.attemptTook(job.type, runMs);
+    this.#breakers.ended(job, outcome);
     switch (outcome.kind) {
       case "committed":
         this.#settled(held, committed(job), "applied", runMs);
@@ -474,9 +610,16 @@ export class Worker<Tx = never> {
       default:
         this.#settle(held, outcome, runMs);
     }
+  }
+
+  /** A job is processing until its settlement is durable, a slot is taken only until its handler ends. */
+  #freeSlot(type: string): void {
+    this.#endedAt = this.#clock.now();
+    this.#taken.add(type, -1);
+    this.#held.add(type, -1);
     // A slot is free for a type that the last claim did not ask for.
     this.#ends++;
-    if (!this.#askedForAll) this.#isDrained = false;
+    if (!this.#askedForAll) this.#lookAgain();
     this.#pumpSoon();
     this.#tellWhenQuiet();
   }
@@ -484,8 +627,9 @@ export class Worker<Tx = never> {
   // ── settle ────────────────────────────────────────────────────────────────
 
   #settle(held: HeldJob, outcome: Outcome, runMs = 0): void {
-    const { retry } = this.#processors.get(held.job.type)!.definition;
-    this.#send(held, decide(held.job, outcome, { retry, random: this.#random }), runMs);
+    const { type, retry, maxCrashes } = this.#processors.get(held.job.type)!.definition;
+    const isBroken = this.#breakers.isBroken(type);
+    this.#send(held, decide(held.job, outcome, { retry, maxCrashes, random: this.#random, isBroken }), runMs);
   }
 
   #send(held: HeldJob, settlement: Settlement, runMs: number): void {
@@ -494,7 +638,8 @@ export class Worker<Tx = never> {
       (result) => {
         this.#settling--;
         this.#settled(held, settlement, result, runMs);
-        if (this.#settling === maxSettling - 1) this.#pumpSoon();
+        if (this.#settling === maxSettling - 1 || (this.#settling === 0 && this.#suspects.awaited !== null))
+          this.#pumpSoon();
         this.#tellWhenQuiet();
       },
       (error: unknown) => {
@@ -547,10 +692,6 @@ export class Worker<Tx = never> {
     return { job, workerId: this.#lease?.workerId ?? "", attempt: null };
   }
 
-  #letGo(type: string): void {
-    this.#held.set(type, (this.#held.get(type) ?? 1) - 1);
-  }
-
   #hook(name: string, run: () => unknown): void {
     try {
       const running = run();
@@ -574,7 +715,7 @@ export class Worker<Tx = never> {
 
   #tellWhenQuiet(): void {
     if (this.#quietListeners.length === 0) return;
-    if (this.#running.size > 0 || this.#settling > 0 || this.#isClaiming) return;
+    if (this.#taken.total > 0 || this.#settling > 0 || this.#isClaiming) return;
     for (const tell of this.#quietListeners.splice(0)) tell();
   }
 }
@@ -584,12 +725,54 @@ function committed({ id, epoch }: ClaimedJob): Settlement {
   return { hold: { id, epoch }, kind: "complete", output: null, children: [] };
 }
 
+type Asked = Pick<ClaimRequest, "limit" | "types"> & {
+  /** Which group is asked for; null when its answer says nothing of a whole group. */
+  readonly group: readonly Processor[] | null;
+  /** Those that have slots. */
+  readonly groups: readonly (readonly Processor[])[];
+};
+
+const nothing: Asked = { limit: 0, types: [], group: null, groups: [] };
+
+function typeOf(processor: Processor, limit: number): ClaimedType {
+  const { type, version, concurrency, controls } = processor.definition;
+  const batch = batchRulesOf(processor);
+  const company = batch === null || batch.min === 1 ? null : { min: batch.min, waitMs: batch.waitMs };
+  return { type, limit, maxVersion: version, concurrency, controls, company };
+}
+
+function inTurn<T>(all: readonly T[], turn: number): readonly T[] {
+  const first = turn % Math.max(1, all.length);
+  return [...all.slice(first), ...all.slice(0, first)];
+}
+
+function inGroups(processors: readonly Processor[]): readonly (readonly Processor[])[] {
+  const single = processors.filter((processor) => batchRulesOf(processor) === null);
+  const batches = processors.filter((processor) => batchRulesOf(processor) !== null).map((processor) => [processor]);
+  return single.length === 0 ? batches : [single, ...batches];
+}
+
+/** Counts by type, and in all. */
+class Counts {
+  readonly #counts = new Map<string, number>();
+  total = 0;
+
+  of(type: string): number {
+    return this.#counts.get(type) ?? 0;
+  }
+
+  add(type: string, count: number): void {
+    this.#counts.set(type, this.of(type) + count);
+    this.total += count;
+  }
+}
+
 /** The store gave less than asked for, and not because a limit of ours cut it short. */
 function isShort({ jobs }: ClaimAnswer, { limit, types }: ClaimRequest): boolean {
   if (jobs.length >= limit) return limit === 0;
   const taken = new Map<string, number>();
   for (const { type } of jobs) taken.set(type, (taken.get(type) ?? 0) + 1);
-  return types.every(({ type, limit: typeLimit }) => (taken.get(type) ?? 0) < typeLimit);
+  return types.every(({ type, limit: typeLimit }) => typeLimit === 0 || (taken.get(type) ?? 0) < typeLimit);
 }
 
 function byType(processors: readonly Processor[]): ReadonlyMap<string, Processor> {

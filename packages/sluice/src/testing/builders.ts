@@ -54,7 +54,7 @@ export function aClaim({
 }: Partial<Omit<ClaimRequest, "types">> & {
   readonly types?: readonly (string | (Partial<ClaimRequest["types"][number]> & { readonly type: string }))[];
 } = {}): ClaimRequest {
-  const unlimited = { limit: 1_000_000, maxVersion: 1_000_000, concurrency: null, controls: null };
+  const unlimited = { limit: 1_000_000, maxVersion: 1_000_000, concurrency: null, controls: null, company: null };
   return {
     workerId: defaultWorkerId,
     limit: 100,

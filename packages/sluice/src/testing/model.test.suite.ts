@@ -88,6 +88,7 @@ const bothTypes = ["bake", "brew"].map((type) => ({
   maxVersion: 2,
   concurrency: null,
   controls: null,
+  company: null,
 }));
 type Act = "cancel" | "retry" | "discard" | "edit" | "release";
 type Ending =
@@ -159,6 +160,7 @@ export function aCommand(): fc.Arbitrary<Command> {
     type,
     limit: fc.constantFrom(1, 3),
     maxVersion: fc.constantFrom(1, 2),
+    company: fc.constant(null),
     concurrency: fc.constantFrom(null, null, 1, 2),
     controls: fc.constantFrom(null, null, { concurrencyPerKey: 1, rate: null, ratePerKey: null }),
   });

@@ -34,7 +34,7 @@ import type {
   WorkerBeat,
   WorkerRecord,
 } from "../../store.js";
-import { admit, gateOf } from "../../admission.js";
+import { admit, companyUntil, gateOf } from "../../admission.js";
 import { amendOne, enqueueOne, giveBackKey, held, hold, move, replan, settleOne, toRecord } from "../../moves.js";
 import { changeSettings, concurrencyOf, doesReplan, isGated } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
@@ -111,6 +111,12 @@ export class MemoryStore implements Store {
     const candidates = this.#book
       .select(({ job }) => job.state === "pending" && job.type === type && job.version <= maxVersion)
       .sort(byTurn);
+    const most = Math.max(0, Math.min(limit, gate.room, candidates.length));
+    const until =
+      candidates.length === 0
+        ? null
+        : companyUntil(wanted.company, { jobs: most, firstDueAt: candidates[0]!.job.runAt }, now);
+    if (until !== null) return { started, nextAt: until };
     for (const row of limit > 0 ? candidates : []) {
       if (started.length === limit) break;
       const verdict = admit(gate, type, row.job);
@@ -379,6 +385,7 @@ export class MemoryStore implements Store {
   }
 }
 
+/** When the first of them became pending, or was due. */
 function isTimed({ state }: JobRecord): boolean {
   return state === "scheduled" || state === "retrying";
 }

@@ -130,8 +130,8 @@ export class Claiming {
     return parts.some(([first]) => !this.#isGated(first!)) ? parts : [...parts, []];
   }
 
-  #isGated({ type, controls }: ClaimedType): boolean {
-    return controls !== null || this.#gated.has(type);
+  #isGated({ type, controls, company }: ClaimedType): boolean {
+    return controls !== null || company !== null || this.#gated.has(type);
   }
 
   async #claimPart(request: ClaimRequest): Promise<Part> {
@@ -160,7 +160,7 @@ export class Claiming {
   async #claimGated({ workerId, limit }: ClaimRequest, wanted: ClaimedType): Promise<Part> {
     const effects = new Effects();
     const most = Math.min(limit, wanted.limit);
-    const { now, rows, nextAt } = await this.#database.transaction((sql) => {
+    const { now, rows, nextAt, isLimited } = await this.#database.transaction((sql) => {
       effects.clear();
       return claimGated(sql, wanted, { workerId, limit: most, effects });
     });
@@ -171,7 +171,7 @@ export class Claiming {
       rows,
       nextAt: nextAt ?? Infinity,
       cancels: null,
-      limited: [wanted.type],
+      limited: isLimited ? [wanted.type] : [],
       gated: [],
       effects: [effects],
     };

@@ -1,11 +1,11 @@
 /**
- * Claims of types whose jobs must be asked for one by one: those with rates or a concurrency per key. In a transaction that has the
- * type to itself; what may start is said by the core (admission.ts), as in every store.
+ * Claims of types whose jobs must be asked for one by one: those with rates, a concurrency per key, or jobs that wait for company. In
+ * a transaction that has the type to itself; what may start is said by the core (admission.ts), as in every store.
  */
-import { admit, gateOf, keysOf } from "../../admission.js";
+import { admit, companyUntil, gateOf, keysOf } from "../../admission.js";
 import type { Gate } from "../../admission.js";
 import type { Controls, HeldBy } from "../../job.js";
-import { parseSettings } from "../../settings.js";
+import { concurrencyOf, isGated, parseSettings } from "../../settings.js";
 import type { ClaimedType } from "../../store.js";
 import type { Effects } from "./effects.js";
 import { freeKeys, lockLimits } from "./hold.js";
@@ -19,6 +19,8 @@ export interface GatedClaim {
   readonly rows: readonly StartedRow[];
   /** When the rate of the type lets the next one start, or its next job is due. */
   readonly nextAt: number | null;
+  /** Whether what is claimed must start at once. */
+  readonly isLimited: boolean;
 }
 
 /** So many jobs may be put aside in one claim: others wait for the lock. */
@@ -40,17 +42,22 @@ export async function claimGated(
   const [state] = await sql.rows<TypeState>(selectState, [wanted.type, workerId]);
   const now = Number(state!.now);
   const due = state!.next_due === null ? null : Number(state!.next_due);
-  const gate = gateOf(parseSettings(wanted.type, state!.settings), wanted, {
+  const settings = parseSettings(wanted.type, state!.settings);
+  const isLimited =
+    wanted.controls !== null || isGated(settings) || concurrencyOf(settings, wanted.concurrency) !== null;
+  const gate = gateOf(settings, wanted, {
     now,
     processing: () => Number(state!.processing),
   });
+  const until = await waitsUntil(sql, wanted, { limit: Math.min(limit, gate.room), now });
+  if (until !== null) return { now, rows: [], nextAt: Math.min(until, due ?? Infinity), isLimited };
   const rows: StartedRow[] = [];
   let firstAt = due ?? Infinity;
   let putAside = 0;
   while (rows.length < limit && gate.room > 0 && gate.nextAt === null && !state!.is_lost) {
     const candidates = await candidatesOf(sql, wanted, limit - rows.length);
     if (candidates.length === 0) break;
-    if (putAside >= mostPutAside) return { now, rows, nextAt: now };
+    if (putAside >= mostPutAside) return { now, rows, nextAt: now, isLimited };
     const judged = await judge(sql, gate, wanted.type, candidates);
     for (const { at } of judged.scheduled) firstAt = Math.min(firstAt, at);
     putAside += judged.blocked.length + judged.scheduled.length;
@@ -58,7 +65,20 @@ export async function claimGated(
     await setAside(sql, judged, effects);
   }
   const nextAt = Math.min(gate.nextAt ?? Infinity, firstAt);
-  return { now, rows, nextAt: nextAt === Infinity ? null : nextAt };
+  return { now, rows, nextAt: nextAt === Infinity ? null : nextAt, isLimited };
+}
+
+/** Until when those in turn wait for company; null: they do not. */
+async function waitsUntil(
+  sql: Sql,
+  { type, maxVersion, company }: ClaimedType,
+  { limit, now }: { readonly limit: number; readonly now: number },
+): Promise<number | null> {
+  if (company === null) return null;
+  const waiting = await sql.rows<{ run_at: number | string }>(selectInTurn, [type, maxVersion, company.min]);
+  if (waiting.length === 0) return null;
+  const jobs = Math.min(waiting.length, limit);
+  return companyUntil(company, { jobs, firstDueAt: Number(waiting[0]!.run_at) }, now);
 }
 
 interface TypeState {
@@ -147,6 +167,16 @@ const selectState = `
       order by timed.run_at
       limit 1
     ) as next_due`;
+
+// jobs_ready, read in its order.
+const selectInTurn = `
+  select job.run_at
+  from sluice.jobs as job
+  where job.state = 'pending'
+    and job.type = $1
+    and job.version <= $2
+  order by -job.priority, job.rank, job.id
+  limit $3`;
 
 // jobs_ready, read in its order.
 const lockCandidates = `

@@ -22,7 +22,7 @@ export function settingsOf(session: Session, type: string): TypeSettings {
 /** What a claim finds in force for one of its types. */
 export interface TypeInForce {
   readonly gate: Gate;
-  /** Whether each job must be asked for; otherwise the room is all there is. */
+  /** Whether its jobs must be asked for; otherwise the room is all there is. */
   readonly isGated: boolean;
   /** Whether what is claimed must start at once. */
   readonly isLimited: boolean;
@@ -34,7 +34,7 @@ export function inForce(session: Session, wanted: ClaimedType): TypeInForce {
   const isEachAsked = wanted.controls !== null || isGated(settings);
   return {
     gate: gateOf(settings, wanted, { now: session.now, processing }),
-    isGated: isEachAsked,
+    isGated: isEachAsked || wanted.company !== null,
     isLimited: isEachAsked || concurrencyOf(settings, wanted.concurrency) !== null,
   };
 }

@@ -12,6 +12,7 @@ export function claimCases(test: TestCase): void {
   order(test);
   limits(test);
   dueTimes(test);
+  company(test);
 }
 
 function whatAClaimDoes(test: TestCase): void {
@@ -330,6 +331,95 @@ function dueTimes(test: TestCase): void {
     const { jobs, nextDueInMs } = await scene.store.claim(aClaim());
 
     only(jobs);
+    assert.equal(nextDueInMs, null);
+  });
+}
+
+/** Jobs that are not handed over one by one: what batch processors ask for. */
+function company(test: TestCase): void {
+  const wanted = { type: "example", company: { min: 3, waitMs: minute } };
+
+  test("jobs that wait for company are handed over together when there are enough", async (scene) => {
+    const first = [await scene.enqueue(), await scene.enqueue()];
+    const tooFew = await scene.claimIds({ types: [wanted] });
+    const last = await scene.enqueue();
+
+    assert.deepEqual([tooFew, await scene.claimIds({ types: [wanted] })], [[], [...first, last]]);
+  });
+
+  test("too few are handed over when the first of them has waited for as long as it should, and not before", async (scene) => {
+    const first = await scene.enqueue();
+    scene.clock.advance(second);
+    const late = await scene.enqueue();
+
+    scene.clock.advance(minute - second - 1);
+    const before = await scene.claimIds({ types: [wanted] });
+    scene.clock.advance(1);
+    const onTime = await scene.claimIds({ types: [wanted] });
+
+    assert.deepEqual([before, onTime], [[], [first, late]]);
+  });
+
+  test("the wait of a scheduled job for company begins when it is due", async (scene) => {
+    const id = await scene.enqueue({ due: { afterMs: hour } });
+
+    scene.clock.advance(hour + minute - 1);
+    const before = await scene.claimIds({ types: [wanted] });
+    scene.clock.advance(1);
+    const onTime = await scene.claimIds({ types: [wanted] });
+
+    assert.deepEqual([before, onTime], [[], [id]]);
+  });
+
+  test("a job that was given back has waited since it was first pending", async (scene) => {
+    const held = await scene.processing();
+    scene.clock.advance(minute);
+    await scene.apply(releaseOf(held));
+
+    assert.deepEqual(await scene.claimIds({ types: [wanted] }), [held.id]);
+  });
+
+  test("jobs whose version is too new are no company", async (scene) => {
+    await scene.store.enqueue([aNewJob(), aNewJob(), aNewJob({ version: 2 })]);
+
+    assert.deepEqual(await scene.claimIds({ types: [{ ...wanted, maxVersion: 1 }] }), []);
+  });
+
+  test("a claim with room for fewer than should come together gets them after their wait", async (scene) => {
+    const jobs = [aNewJob(), aNewJob(), aNewJob()];
+    await scene.store.enqueue(jobs);
+    const narrow = { types: [wanted], limit: 2 };
+
+    const before = await scene.claimIds(narrow);
+    scene.clock.advance(minute);
+    const onTime = await scene.claimIds(narrow);
+
+    assert.deepEqual([before, onTime], [[], [jobs[0]?.id, jobs[1]?.id]]);
+  });
+
+  test("other types are served while one waits for company", async (scene) => {
+    await scene.enqueue();
+    const other = await scene.enqueue({ type: "other" });
+
+    assert.deepEqual(await scene.claimIds({ types: [wanted, "other"] }), [other]);
+  });
+
+  test("a claim says when the waiting for company will be over", async (scene) => {
+    await scene.enqueue();
+    scene.clock.advance(second);
+    await scene.enqueue();
+
+    const { nextDueInMs } = await scene.store.claim(aClaim({ types: [wanted] }));
+
+    assert.equal(nextDueInMs, minute - second);
+  });
+
+  test("a wait for company that is over is not due next", async (scene) => {
+    await scene.enqueue();
+    scene.clock.advance(minute);
+
+    const { nextDueInMs } = await scene.store.claim(aClaim({ types: [wanted], limit: 0 }));
+
     assert.equal(nextDueInMs, null);
   });
 }

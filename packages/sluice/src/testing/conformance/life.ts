@@ -4,7 +4,10 @@
  */
 import { ManualClock } from "../manual-clock.js";
 import type { ConformanceTarget } from "./index.js";
+import { batchCases } from "./life/batches.js";
+import { breakerCases } from "./life/breakers.js";
 import { endingCases } from "./life/endings.js";
+import { flowCases } from "./life/flow.js";
 import { hookCases } from "./life/hooks.js";
 import { leaseCases } from "./life/leases.js";
 import { operatorCases } from "./life/operators.js";
@@ -13,6 +16,7 @@ import { slotCases } from "./life/slots.js";
 import { Stage } from "./life/stage.js";
 import type { LifeCase } from "./life/stage.js";
 import { stoppingCases } from "./life/stopping.js";
+import { suspectCases } from "./life/suspects.js";
 import { toolCases } from "./life/tools.js";
 import { transactionCases, withoutTransactionsCases } from "./life/transactions.js";
 import { uniqueCases } from "./life/unique.js";
@@ -36,10 +40,14 @@ export function describeLife(target: ConformanceTarget): void {
   framework.describe(`life on the ${name} store`, () => {
     framework.describe("endings", () => endingCases(lifeCase));
     framework.describe("slots and turns", () => slotCases(lifeCase));
+    framework.describe("batches", () => batchCases(lifeCase));
     framework.describe("settings of types", () => settingsCases(lifeCase));
+    framework.describe("flow control", () => flowCases(lifeCase));
+    framework.describe("circuit breakers", () => breakerCases(lifeCase));
     framework.describe("unique jobs", () => uniqueCases(lifeCase));
     framework.describe("stopping", () => stoppingCases(lifeCase));
     framework.describe("lost leases", () => leaseCases(lifeCase));
+    framework.describe("suspects", () => suspectCases(lifeCase));
     framework.describe("tools of a handler", () => toolCases(lifeCase));
     framework.describe("versions", () => versionCases(lifeCase));
     framework.describe("hooks, middleware and subscribers", () => hookCases(lifeCase));

@@ -2,11 +2,10 @@
  * Workers that die, or go silent and come back: their jobs run elsewhere, and nothing they do late counts.
  */
 import assert from "node:assert/strict";
-import { allTakenIn } from "../../../queue.js";
 import type { Context } from "../../../context.js";
 import { JobsError } from "../../../errors.js";
 import { handle } from "../../../processor.js";
-import { maxCrashes } from "../../../settlement.js";
+import { defaultMaxCrashes as maxCrashes } from "../../../settlement.js";
 import type { ClaimRequest } from "../../../store.js";
 import { aBeat, aClaim } from "../../builders.js";
 import { aType, changed, fired, Gate, leaseMs, retryMs } from "./stage.js";
@@ -27,7 +26,7 @@ export function leaseCases(test: LifeCase): void {
     const runs: number[] = [];
     await stage.work([handle(type, (job) => void runs.push(job.payload.n))], { store });
 
-    const sent = allTakenIn(await stage.queue.enqueueMany(type, [{ n: 1 }, { n: 2 }]));
+    const sent = await stage.enqueueMany(type, [{ n: 1 }, { n: 2 }]);
     const ended = [await stage.completed(sent[0]!.job), await stage.completed(sent[1]!.job)];
 
     assert.deepEqual([...runs].sort(), [1, 2]);

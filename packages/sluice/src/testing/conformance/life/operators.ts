@@ -2,7 +2,6 @@
  * Waiting for a job, and an operator's commands for many.
  */
 import assert from "node:assert/strict";
-import { allTakenIn } from "../../../queue.js";
 import { fixed } from "../../../backoff.js";
 import { JobsError } from "../../../errors.js";
 import { handle } from "../../../processor.js";
@@ -63,7 +62,7 @@ export function operatorCases(test: LifeCase): void {
 
   test("cancelAll cancels the waiting jobs that match, and no others", async (stage) => {
     const type = aType({ correlation: ({ n }) => ({ campaign: n < 3 ? "c1" : "c2" }), unique: false });
-    const jobs = allTakenIn(await stage.queue.enqueueMany(type, [{ n: 1 }, { n: 2 }, { n: 3 }]));
+    const jobs = await stage.enqueueMany(type, [{ n: 1 }, { n: 2 }, { n: 3 }]);
 
     const summary = await stage.queue.cancelAll(
       { correlation: { campaign: "c1" } },
@@ -99,7 +98,7 @@ export function operatorCases(test: LifeCase): void {
 
   test("a command by filter reaches more jobs than one page holds", async (stage) => {
     const type = aType();
-    await stage.queue.enqueueMany(
+    await stage.enqueueMany(
       type,
       Array.from({ length: 1_100 }, (_, n) => ({ n })),
     );
@@ -177,7 +176,7 @@ async function threeFailedAndOneOfAnotherType(stage: Stage) {
   const good = aType({ type: "good", retry });
   const other = aType({ type: "other", retry });
   await stage.work([handle(good, run), handle(other, run)]);
-  const jobs = allTakenIn(await stage.queue.enqueueMany(good, [{ n: 1 }, { n: 2 }, { n: 3 }]));
+  const jobs = await stage.enqueueMany(good, [{ n: 1 }, { n: 2 }, { n: 3 }]);
   const { job: stranger } = await stage.queue.enqueue(other, { n: 4 });
   for (const { job } of jobs) await stage.failed(job);
   await stage.failed(stranger);

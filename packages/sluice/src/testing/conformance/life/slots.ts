@@ -2,7 +2,6 @@
  * When a job gets its turn: due times, priorities, and how many run at once.
  */
 import assert from "node:assert/strict";
-import { allTakenIn } from "../../../queue.js";
 import { handle, type Processor } from "../../../processor.js";
 import type { JobDefinition } from "../../../definition.js";
 import { aType, fired, Gate, type Task } from "./stage.js";
@@ -66,7 +65,7 @@ export function slotCases(test: LifeCase): void {
     const { processor, reached } = counted(stage, type, 200);
     await stage.work([processor], { concurrency: 1, pollMs: neverMs });
     const all = reached(5);
-    await stage.queue.enqueueMany(type, tasks(5));
+    await stage.enqueueMany(type, tasks(5));
 
     await stage.reach(all, "five jobs to have run one after another");
   });
@@ -78,14 +77,14 @@ export function slotCases(test: LifeCase): void {
     const limits = { concurrency: 10, typeConcurrency: { narrow: 1 }, pollMs: neverMs };
     await stage.work([processor, handle(idle, () => undefined)], limits);
     const all = reached(5);
-    await stage.queue.enqueueMany(narrow, tasks(5));
+    await stage.enqueueMany(narrow, tasks(5));
 
     await stage.reach(all, "five jobs of the narrow type to have run one after another");
   });
 
   test("with more work than slots, every type gets its turn", async (stage) => {
     const types = ["one", "two", "three"].map((name) => aType({ type: name }));
-    for (const type of types) await stage.queue.enqueueMany(type, tasks(20));
+    for (const type of types) await stage.enqueueMany(type, tasks(20));
     const counters = types.map((type) => counted(stage, type, 50));
     const everyTypeTwice = Promise.all(counters.map(({ reached }) => reached(2)));
 
@@ -104,7 +103,7 @@ export function slotCases(test: LifeCase): void {
     const { processor, peak } = crowd(type);
     await stage.work([processor], { concurrency: 3 });
 
-    const jobs = allTakenIn(await stage.queue.enqueueMany(type, tasks(10)));
+    const jobs = await stage.enqueueMany(type, tasks(10));
     for (const { job } of jobs) await stage.completed(job);
 
     assert.equal(peak(), 3);
@@ -126,7 +125,7 @@ export function slotCases(test: LifeCase): void {
       { concurrency: 10, typeConcurrency: { narrow: 1 } },
     );
 
-    const [, second] = allTakenIn(await stage.queue.enqueueMany(narrow, tasks(2)));
+    const [, second] = await stage.enqueueMany(narrow, tasks(2));
     const { job: other } = await stage.queue.enqueue(wide, { n: 1 });
     await stage.completed(other);
 
@@ -142,7 +141,7 @@ export function slotCases(test: LifeCase): void {
     const { processor, peak } = crowd(narrow);
     await stage.work([processor], { concurrency: 10, typeConcurrency: { narrow: 2 } });
 
-    const jobs = allTakenIn(await stage.queue.enqueueMany(narrow, tasks(8)));
+    const jobs = await stage.enqueueMany(narrow, tasks(8));
     for (const { job } of jobs) await stage.completed(job);
 
     assert.equal(peak(), 2);
@@ -153,7 +152,7 @@ export function slotCases(test: LifeCase): void {
     const runs = new Map<number, number>();
     await stage.work([handle(type, (job) => void runs.set(job.payload.n, (runs.get(job.payload.n) ?? 0) + 1))]);
 
-    const jobs = allTakenIn(await stage.queue.enqueueMany(type, tasks(100)));
+    const jobs = await stage.enqueueMany(type, tasks(100));
     for (const { job } of jobs) await stage.completed(job);
 
     assert.equal(runs.size, 100);
@@ -189,12 +188,12 @@ async function claimedAheadByStuckWorker(stage: Stage) {
     isStuck ? fired(ctx.signal).then(() => Promise.reject(new Error())) : null,
   );
   await stage.work([handler], { concurrency: 1 });
-  const quick = allTakenIn(await stage.queue.enqueueMany(type, tasks(60)));
+  const quick = await stage.enqueueMany(type, tasks(60));
   for (const { job } of quick) await stage.completed(job);
 
   isStuck = true;
   const stuck = stage.next("job.started");
-  const added = allTakenIn(await stage.queue.enqueueMany(type, tasks(5)));
+  const added = await stage.enqueueMany(type, tasks(5));
   await stage.soon(stuck, "the worker to get stuck");
   return { type, jobs: added.map(({ job }) => job.id) };
 }

@@ -6,14 +6,14 @@
 import assert from "node:assert/strict";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { fixed } from "../../../backoff.js";
-import { defineJob, type DefinitionOptions, type JobDefinition } from "../../../definition.js";
+import { defineJob, type DefinitionOptions, type EnqueueOptions, type JobDefinition } from "../../../definition.js";
 import { Events, type EventMap, type EventName } from "../../../events.js";
 import type { Job, JobId } from "../../../job.js";
 import type { Processor } from "../../../processor.js";
-import { Queue } from "../../../queue.js";
+import { allTakenIn, Queue, type Enqueued } from "../../../queue.js";
 import type { Store } from "../../../store.js";
 import { Worker, type WorkerOptions } from "../../../worker.js";
-import { aJobId } from "../../builders.js";
+import { aClaim, aJobId, retryOf } from "../../builders.js";
 import { ManualClock } from "../../manual-clock.js";
 import type { ApplicationTable, OpenedStore } from "../scene.js";
 
@@ -49,6 +49,13 @@ export class Stage {
     this.#application = application;
     this.#clocks = [clock];
     this.#record(this.events);
+  }
+
+  /** Adds jobs of a type that takes in all of them. */
+  async enqueueMany<Input, Payload, Result>(
+    ...added: [JobDefinition<Input, Payload, Result>, readonly Input[], EnqueueOptions?]
+  ): Promise<readonly Enqueued<Input, Result>[]> {
+    return allTakenIn(await this.queue.enqueueMany(...added));
   }
 
   get application(): ApplicationTable {
@@ -170,6 +177,17 @@ export class Stage {
     return ended;
   }
 
+  /** Waits until every job has completed. */
+  async allCompleted(): Promise<void> {
+    for (let waits = 0; ; waits++) {
+      const { jobs } = await this.queue.list({ limit: 200 });
+      const others = jobs.filter(({ state }) => state !== "completed");
+      if (others.length === 0) return;
+      assert.ok(waits < 500, `still ${others.map(({ state }) => state).join(", ")}`);
+      await this.pass(2 * stepMs);
+    }
+  }
+
   /** Waits until the job has failed. */
   async failed(job: JobId | { readonly id: JobId }) {
     const ended = await this.ended(job);
@@ -257,6 +275,15 @@ function anything<T>(): StandardSchemaV1<T, T> {
   return {
     "~standard": { version: 1, vendor: "sluice-conformance", validate: (value) => ({ value: value as T }) },
   };
+}
+
+/** Charges crashes to the next jobs in line, as a lost worker does whose jobs need no backoff. */
+export async function crash(stage: Stage, { times, jobs: limit }: { times: number; jobs: number }): Promise<void> {
+  for (let count = 0; count < times; count++) {
+    const { jobs } = await stage.store.claim(aClaim({ workerId: "doomed", limit }));
+    assert.equal(jobs.length, limit);
+    await stage.store.settle(jobs.map((job) => retryOf(job, { delayMs: 0, hasCrashed: true })));
+  }
 }
 
 /** A door that handlers wait at until the case opens it. */
