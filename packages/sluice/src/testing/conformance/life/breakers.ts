@@ -34,7 +34,7 @@ export function breakerCases(test: LifeCase): void {
     const type = aType({ retry, breaker });
     let isDown = true;
     await stage.work([handle(type, () => (isDown ? down() : undefined))], { concurrency: 4 });
-    const jobs = await stage.enqueueMany(type, tasks(30));
+    const jobs = await stage.enqueueMany(type, tasks(100));
     // Down for three openings: 10 s, 20 s, 40 s.
     await until(stage, async () => ((await breakerOf(stage))?.openMs ?? 0) >= 40_000);
     isDown = false;
