@@ -36,7 +36,7 @@ export default tseslint.config(
   },
   {
     // Programs that talk to a terminal.
-    files: ["apps/*/src/main.ts", "bench/src/**/*.ts", "examples/src/**/*.ts"],
+    files: ["apps/*/src/main.ts", "apps/*/src/*.bench.ts", "bench/src/**/*.ts", "examples/src/**/*.ts"],
     rules: { "no-console": "off" },
   },
   {

@@ -162,6 +162,8 @@ function saveBatch(
 ): Promise<Checkpoint> {
   const { step, job, records, next, before = { total: 0, failed: 0 } } = batch;
   const { game, importId } = job;
+  const lengths = new Map<string, number>();
+  for (const record of records) if (record.kind === "object") lengths.set(record.object.id, record.object.body.length);
   return ctx.transactionStep(step, (tx) => {
     const saved = andEnqueue(
       library.saveBatch(tx, {
@@ -175,7 +177,7 @@ function saveBatch(
       ({ toEmbed }) =>
         queue.enqueueMany(
           embed,
-          toEmbed.map((objectId) => ({ game, objectId, importId })),
+          toEmbed.map((objectId) => ({ game, objectId, importId, length: lengths.get(objectId) })),
           { tx },
         ),
     );

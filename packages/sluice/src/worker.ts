@@ -743,6 +743,7 @@ function typeOf(processor: Processor, limit: number): ClaimedType {
 
 function inTurn<T>(all: readonly T[], turn: number): readonly T[] {
   const first = turn % Math.max(1, all.length);
+  if (first === 0) return all;
   return [...all.slice(first), ...all.slice(0, first)];
 }
 

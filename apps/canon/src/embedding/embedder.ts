@@ -68,18 +68,24 @@ async function embedInSlices(request: {
   const { lane, texts, signal } = request;
   signal?.throwIfAborted();
 
-  const slices: (readonly string[])[] = [];
-  for (let start = 0; start < texts.length; start += sliceSize) slices.push(texts.slice(start, start + sliceSize));
+  // A slice is padded to its longest text, so texts of like length go together.
+  const order = texts.map((_text, position) => position).sort((a, b) => texts[a]!.length - texts[b]!.length);
+  const slices: (readonly number[])[] = [];
+  for (let start = 0; start < order.length; start += sliceSize) slices.push(order.slice(start, start + sliceSize));
 
   // At most as many slices in the lane as it has threads: a call of 4,000 texts takes its turn like any other.
-  const vectors = new Array<Float32Array[]>(slices.length);
-  const remaining = slices.entries();
+  const vectors = new Array<Float32Array>(texts.length);
+  const remaining = slices.values();
   let hasFailed = false;
   const takeTurns = async () => {
-    for (const [position, slice] of remaining) {
+    for (const slice of remaining) {
       if (hasFailed) return;
       try {
-        vectors[position] = await lane.run(slice, signal);
+        const answer = await lane.run(
+          slice.map((position) => texts[position]!),
+          signal,
+        );
+        for (const [row, position] of slice.entries()) vectors[position] = answer[row]!;
       } catch (error) {
         hasFailed = true;
         throw error;
@@ -87,7 +93,7 @@ async function embedInSlices(request: {
     }
   };
   await Promise.all(Array.from({ length: Math.min(lane.threads, slices.length) }, takeTurns));
-  return vectors.flat();
+  return vectors;
 }
 
 interface LaneOptions {

@@ -466,8 +466,12 @@ async function ran(stage: Stage, type: TaskType, payloads: readonly Task[], work
   });
   await stage.work([processor]);
   await stage.soon(over, "the batch to end");
-  await stage.turn();
-  return Promise.all(sent.map(({ job }) => stage.job(job.id)));
+  for (let turns = 0; ; turns++) {
+    await stage.turn();
+    const jobs = await Promise.all(sent.map(({ job }) => stage.job(job.id)));
+    if (jobs.every(({ state }) => state !== "processing")) return jobs;
+    assert.ok(turns < 100, "the batch ended, and its jobs were not settled");
+  }
 }
 
 function outputs(jobs: readonly Job[]): unknown[] {
