@@ -24,7 +24,7 @@ import type {
   WorkerRecord,
 } from "./store.js";
 import { checkPatch, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
-import { Waiting } from "./waiting.js";
+import { Endings } from "./endings.js";
 
 export interface QueueOptions<Tx> {
   readonly store: Store<Tx>;
@@ -74,7 +74,7 @@ export class Queue<Tx = never> {
   readonly #store: Store<Tx>;
   readonly #newId: () => JobId;
   readonly #enqueues: Batcher<NewJob, EnqueueResult>;
-  readonly #waiting: Waiting;
+  readonly #endings: Endings;
 
   constructor({
     store,
@@ -87,7 +87,7 @@ export class Queue<Tx = never> {
     this.events = events;
     this.#newId = newId;
     this.#enqueues = new Batcher({ flush: (jobs) => store.enqueue(jobs), clock, retryForMs });
-    this.#waiting = new Waiting(store, clock);
+    this.#endings = new Endings(store, clock);
   }
 
   /**
@@ -228,7 +228,7 @@ export class Queue<Tx = never> {
     { timeoutMs = 30_000 }: { timeoutMs?: number } = {},
   ): Promise<Job<unknown, Result> & { state: "completed" | "failed" | "cancelled" }> {
     const id = typeof job === "string" ? job : job.id;
-    const ended = toJob<unknown, Result>(await this.#waiting.ended(id, timeoutMs));
+    const ended = toJob<unknown, Result>(await this.#endings.ended(id, timeoutMs));
     return ended as typeof ended & { state: "completed" | "failed" | "cancelled" };
   }
 
@@ -344,7 +344,7 @@ export class Queue<Tx = never> {
   /** Waits until every enqueue under way is durable; rejects who still waits for a job. The store stays open: it is the caller's. */
   async close(): Promise<void> {
     await this.#enqueues.idle();
-    this.#waiting.close();
+    this.#endings.close();
   }
 }
 

@@ -15,7 +15,7 @@ interface Waiter {
 const hintPauseMs = 10;
 const pollMs = 500;
 
-export class Waiting {
+export class Endings {
   readonly #store: Store<unknown>;
   readonly #clock: Clock;
   readonly #waiters = new Map<JobId, Set<Waiter>>();

@@ -6,7 +6,7 @@ import type { Store, WakeHint } from "./store.js";
 import { memory } from "./stores/memory/index.js";
 import { aBeat, aClaim, aNewJob, completeOf } from "./testing/builders.js";
 import { ManualClock } from "./testing/manual-clock.js";
-import { Waiting } from "./waiting.js";
+import { Endings } from "./endings.js";
 
 async function setup() {
   const clock = new ManualClock();
@@ -14,7 +14,7 @@ async function setup() {
   await store.heartbeat(aBeat());
   const job = aNewJob();
   await store.enqueue([job]);
-  return { clock, store, job, waiting: new Waiting(store, clock) };
+  return { clock, store, job, endings: new Endings(store, clock) };
 }
 
 async function complete(store: Store): Promise<void> {
@@ -27,9 +27,9 @@ async function turn(): Promise<void> {
 }
 
 test("a hint makes waiting prompt", async () => {
-  const { clock, store, job, waiting } = await setup();
+  const { clock, store, job, endings } = await setup();
   const ended: JobRecord[] = [];
-  void waiting.ended(job.id, 60_000).then((record) => ended.push(record));
+  void endings.ended(job.id, 60_000).then((record) => ended.push(record));
   await turn();
 
   await complete(store);
@@ -43,9 +43,9 @@ test("a hint makes waiting prompt", async () => {
 test("polling makes waiting sure where no hint comes", async () => {
   const { clock, store, job } = await setup();
   store.subscribe = () => () => {};
-  const waiting = new Waiting(store, clock);
+  const endings = new Endings(store, clock);
   const ended: JobRecord[] = [];
-  void waiting.ended(job.id, 60_000).then((record) => ended.push(record));
+  void endings.ended(job.id, 60_000).then((record) => ended.push(record));
   await turn();
 
   await complete(store);
@@ -62,9 +62,9 @@ test("hints that never pause do not keep anybody waiting", async () => {
     hint = listener;
     return () => {};
   };
-  const waiting = new Waiting(store, clock);
+  const endings = new Endings(store, clock);
   const ended: JobRecord[] = [];
-  void waiting.ended(job.id, 60_000).then((record) => ended.push(record));
+  void endings.ended(job.id, 60_000).then((record) => ended.push(record));
   await turn();
 
   await complete(store);
@@ -78,10 +78,10 @@ test("hints that never pause do not keep anybody waiting", async () => {
 });
 
 test("one look at the store serves all who wait", async () => {
-  const { clock, store, job, waiting } = await setup();
+  const { clock, store, job, endings } = await setup();
   const other = aNewJob();
   await store.enqueue([other]);
-  const both = Promise.all([waiting.ended(job.id, 60_000), waiting.ended(other.id, 60_000)]);
+  const both = Promise.all([endings.ended(job.id, 60_000), endings.ended(other.id, 60_000)]);
   await turn();
   clock.advance(500);
   await turn();
@@ -101,13 +101,13 @@ test("one look at the store serves all who wait", async () => {
 });
 
 test("a store that is busy for a moment does not end the wait", async () => {
-  const { clock, store, job, waiting } = await setup();
+  const { clock, store, job, endings } = await setup();
   const unavailable = new JobsError("STORE_UNAVAILABLE", "The store is busy.");
   const get = store.get.bind(store);
   let refusals = 1;
   store.get = (ids) => (refusals-- > 0 ? Promise.reject(unavailable) : get(ids));
   const told: unknown[] = [];
-  waiting.ended(job.id, 60_000).then(
+  endings.ended(job.id, 60_000).then(
     (record) => told.push(record.state),
     (error: unknown) => told.push(error),
   );
@@ -121,11 +121,11 @@ test("a store that is busy for a moment does not end the wait", async () => {
 });
 
 test("a store that can answer no more ends the wait", async () => {
-  const { store, job, waiting } = await setup();
+  const { store, job, endings } = await setup();
 
   await store.close();
 
-  await expect(waiting.ended(job.id, 60_000)).rejects.toMatchObject({ code: "STORE_CLOSED" });
+  await expect(endings.ended(job.id, 60_000)).rejects.toMatchObject({ code: "STORE_CLOSED" });
 });
 
 test("nobody listens to the store when nobody waits", async () => {
@@ -135,8 +135,8 @@ test("nobody listens to the store when nobody waits", async () => {
     listeners++;
     return () => void listeners--;
   };
-  const waiting = new Waiting(store, clock);
-  const given = waiting.ended(job.id, 1_000).catch((error: { code: string }) => error.code);
+  const endings = new Endings(store, clock);
+  const given = endings.ended(job.id, 1_000).catch((error: { code: string }) => error.code);
   await turn();
   const during = listeners;
 
