@@ -19,7 +19,7 @@ module.exports = {
     {
       name: "port-imports-vocabulary-only",
       severity: "error",
-      from: { path: `${core}(store|snapshot|transition|keys|moves)\\.ts$` },
+      from: { path: `${core}(store|snapshot|transition|keys|moves|worked-types)\\.ts$` },
       to: { path: core, pathNot: `${core}(job|errors|settings|store|transition|keys)\\.ts$` },
     },
     {
@@ -28,7 +28,7 @@ module.exports = {
       from: { path: `${core}stores/([^/]+)/`, pathNot: test },
       to: {
         path: core,
-        pathNot: [`${core}(store|snapshot|transition|moves|keys|job|settings|errors|clock)\\.ts$`, `${core}stores/$1/`],
+        pathNot: [`${core}(store|snapshot|transition|moves|keys|worked-types|job|settings|errors|clock)\\.ts$`, `${core}stores/$1/`],
       },
     },
     {

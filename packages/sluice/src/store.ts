@@ -294,8 +294,20 @@ export interface WorkerBeat {
   readonly leaseMs: number;
   readonly host: string;
   readonly pid: number;
-  readonly types: readonly string[];
+  readonly types: readonly WorkedType[];
+  /** Handlers running at once, all types together. */
   readonly concurrency: number;
+}
+
+/** What a worker says of a type that it works on. An older version of Sluice, still running beside this one, names the type only. */
+export interface WorkedType {
+  readonly type: string;
+  /** The newest version of a payload that it knows; null: it did not say. */
+  readonly version: number | null;
+  /** How many may be processing at once in all processes where the type's settings do not say; null: any number, or it did not say. */
+  readonly concurrency: number | null;
+  /** How many of them it runs at once; null: it did not say, and its concurrency is all there is to know. */
+  readonly slots: number | null;
 }
 
 export interface BeatAnswer {

@@ -16,7 +16,7 @@ import { Lease } from "./lease.js";
 import { Pace } from "./pace.js";
 import type { Middleware, Processor } from "./processor.js";
 import { decide, type Outcome } from "./settlement.js";
-import type { ClaimAnswer, ClaimedJob, ClaimRequest, SettleResult, Settlement, Store } from "./store.js";
+import type { ClaimAnswer, ClaimedJob, ClaimRequest, SettleResult, Settlement, Store, WorkedType } from "./store.js";
 import { Upkeep } from "./upkeep.js";
 
 export interface WorkerOptions<Tx> {
@@ -213,7 +213,7 @@ export class Worker<Tx = never> {
       store: this.#store,
       clock: this.#clock,
       workerId,
-      types: [...this.#processors.keys()],
+      types: this.#workedTypes(),
       concurrency: this.#concurrency,
       leaseMs: this.#timing.leaseMs,
       stuckAfterMs: this.#timing.stuckAfterMs,
@@ -244,6 +244,13 @@ export class Worker<Tx = never> {
       onTrouble: (during, error) => this.#trouble(during, error),
     };
     this.events.emit("worker.started", { workerId });
+  }
+
+  #workedTypes(): readonly WorkedType[] {
+    return [...this.#processors.values()].map(({ definition: { type, version, concurrency } }) => {
+      const slots = Math.min(this.#concurrency, this.#typeConcurrency[type] ?? Infinity);
+      return { type, version, concurrency, slots };
+    });
   }
 
   /** Fences itself: everything in hand belongs to others now. Goes on under a new id. */
