@@ -34,7 +34,7 @@ module.exports = {
     {
       name: "settlement-and-backoff-are-pure",
       severity: "error",
-      from: { path: `${core}(settlement|backoff|pace)\\.ts$` },
+      from: { path: `${core}(settlement|backoff|pace|waiting)\\.ts$` },
       to: {
         path: ["^node:", `${core}(clock|events|queue|worker|attempt|context)\\.ts$`],
         dependencyTypesNot: ["type-only"],

@@ -105,6 +105,11 @@ export interface Store<Tx = never> {
   list(query: ListQuery): Promise<ListPage>;
   counts(query?: { readonly types?: readonly string[] }): Promise<readonly TypeCounts[]>;
   workers(): Promise<readonly WorkerRecord[]>;
+  /**
+   * Where jobs stand, for whoever asks why they do not run (waiting.ts). A bounded look at each type among them, however many are
+   * pending, in a fixed number of statements or one per type, never one per job.
+   */
+  standing(ids: readonly JobId[]): Promise<Standing>;
   /** Newest first. */
   audit(query: AuditQuery): Promise<readonly AuditRecord[]>;
 
@@ -423,6 +428,34 @@ export interface ListPage {
 export interface TypeCounts {
   readonly type: string;
   readonly counts: Readonly<Record<JobState, number>>;
+}
+
+export interface Standing {
+  /** The store's present. */
+  readonly now: number;
+  /** In the order of the ids; null: no such job. */
+  readonly jobs: readonly (WaitingJob | null)[];
+  /** One for each type of a job among them that is due and not claimed; in no order. */
+  readonly types: readonly TypeStanding[];
+}
+
+/** As much of a job as says why it waits. */
+export interface WaitingJob extends Pick<JobRecord, "id" | "type" | "version" | "state" | "runAt" | "attempt" | "error"> {
+  /**
+   * Of a job that is pending, or due and not yet made so: pending jobs of its type, of any version, whose turn comes before its own.
+   * Counted up to 1,001, which stands for more than 1,000. Null for every other.
+   */
+  readonly ahead: number | null;
+  /** Of a blocked job: the one that holds its unique key. Null when that is not known, and for every other. */
+  readonly holder: JobId | null;
+}
+
+export interface TypeStanding {
+  readonly type: string;
+  /** Jobs of the type that are processing now, in all processes. */
+  readonly processing: number;
+  /** How long completed jobs of the type ran in their last attempt: at most 50, of those that a bounded look at the last ones finds. */
+  readonly runMs: readonly number[];
 }
 
 export interface JobHistory {

@@ -18,6 +18,7 @@ import { stepCases } from "./steps.js";
 import { transactionCases } from "./transactions.js";
 import { uniqueCases } from "./unique.js";
 import { upkeepCases } from "./upkeep.js";
+import { waitingCases } from "./waiting.js";
 
 export interface ConformanceTarget {
   /** For the names of the tests: "memory", "sqlite". */
@@ -59,6 +60,7 @@ export function describeStore(target: ConformanceTarget): void {
     framework.describe("operators", () => operatorCases(testCase));
     framework.describe("settings of types", () => settingsCases(testCase));
     framework.describe("reading", () => readingCases(testCase));
+    framework.describe("standing", () => waitingCases(testCase));
     framework.describe("upkeep", () => upkeepCases(testCase, capabilities));
     framework.describe("blobs", () => blobCases(testCase));
     if (capabilities.transactions !== "none") {
