@@ -63,4 +63,5 @@ export type { Pause, SettingsAnswer, SettingsChange, SettingsPatch, SettingsReco
 export type * from "./snapshot.js";
 export type * from "./store.js";
 export type { CountOfBoth } from "./tally.js";
+export type { Place, Waiting, WaitingReason, WaitRange } from "./waiting.js";
 export { Worker, type WorkerOptions } from "./worker.js";

@@ -23,8 +23,9 @@ import type {
   TypeCounts,
   WorkerRecord,
 } from "./store.js";
-import { checkPatch, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
+import { checkPatch, defaultSettings, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
 import { Endings } from "./endings.js";
+import { waitingOf, type Waiting } from "./waiting.js";
 
 export interface QueueOptions<Tx> {
   readonly store: Store<Tx>;
@@ -211,6 +212,35 @@ export class Queue<Tx = never> {
 
   workers(): Promise<readonly WorkerRecord[]> {
     return this.#store.workers();
+  }
+
+  /**
+   * Why a job is not running, in order for a page of them: one reason each (`Waiting`), as of the moment it was asked. Null for one
+   * that runs, has ended, or is not there. Costs a look at each type among them, not at each job: ask for a page in one call.
+   */
+  waiting(id: JobId): Promise<Waiting | null>;
+  waiting(ids: readonly JobId[]): Promise<readonly (Waiting | null)[]>;
+  async waiting(asked: JobId | readonly JobId[]): Promise<Waiting | null | readonly (Waiting | null)[]> {
+    if (typeof asked !== "string") return this.#waiting(asked);
+    const [only] = await this.#waiting([asked]);
+    return only ?? null;
+  }
+
+  async #waiting(ids: readonly JobId[]): Promise<readonly (Waiting | null)[]> {
+    if (ids.length === 0) return [];
+    const [{ now, jobs, types }, workers, changed] = await Promise.all([
+      this.#store.standing(ids),
+      this.#store.workers(),
+      this.#store.settings(),
+    ]);
+    const settings = new Map(changed.map((each) => [each.type, each]));
+    const standings = new Map(types.map((each) => [each.type, each]));
+    return jobs.map((job) => {
+      if (job === null) return null;
+      const { type } = job;
+      const { processing, runMs } = standings.get(type) ?? { processing: 0, runMs: [] };
+      return waitingOf(job, { now, settings: settings.get(type) ?? defaultSettings(type), workers, processing, runMs });
+    });
   }
 
   /** Who did what to which job; newest first. `limit` default 50. */
