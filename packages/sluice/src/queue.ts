@@ -216,7 +216,7 @@ export class Queue<Tx = never> {
 
   /**
    * Why a job is not running, in order for a page of them: one reason each (`Waiting`), as of the moment it was asked. Null for one
-   * that runs, has ended, or is not there. Costs a look at each type among them, not at each job: ask for a page in one call.
+   * that runs, has ended, or is not there. Ask for a page in one call: it costs little more than one job.
    */
   waiting(id: JobId): Promise<Waiting | null>;
   waiting(ids: readonly JobId[]): Promise<readonly (Waiting | null)[]>;

@@ -106,8 +106,8 @@ export interface Store<Tx = never> {
   counts(query?: { readonly types?: readonly string[] }): Promise<readonly TypeCounts[]>;
   workers(): Promise<readonly WorkerRecord[]>;
   /**
-   * Where jobs stand, for whoever asks why they do not run (waiting.ts). A bounded look at each type among them, however many are
-   * pending, in a fixed number of statements or one per type, never one per job.
+   * Where jobs stand, for whoever asks why they do not run (waiting.ts). A fixed number of statements for a page, which look at a
+   * bounded number of rows for each job and type, however many are pending.
    */
   standing(ids: readonly JobId[]): Promise<Standing>;
   /** Newest first. */
@@ -440,7 +440,10 @@ export interface Standing {
 }
 
 /** As much of a job as says why it waits. */
-export interface WaitingJob extends Pick<JobRecord, "id" | "type" | "version" | "state" | "runAt" | "attempt" | "error"> {
+export interface WaitingJob extends Pick<
+  JobRecord,
+  "id" | "type" | "version" | "state" | "runAt" | "attempt" | "error"
+> {
   /**
    * Of a job that is pending, or due and not yet made so: pending jobs of its type, of any version, whose turn comes before its own.
    * Counted up to 1,001, which stands for more than 1,000. Null for every other.

@@ -13,7 +13,17 @@ const type = "example";
 
 function aJob(overrides: Partial<WaitingJob> = {}): WaitingJob {
   const place = { ahead: 0, holder: null };
-  return { id: "job-1", type, version: 1, state: "pending", runAt: now, attempt: 0, error: null, ...place, ...overrides };
+  return {
+    id: "job-1",
+    type,
+    version: 1,
+    state: "pending",
+    runAt: now,
+    attempt: 0,
+    error: null,
+    ...place,
+    ...overrides,
+  };
 }
 
 function aWorker(worked: Partial<WorkedType> = {}, overrides: Partial<WorkerRecord> = {}): WorkerRecord {
@@ -67,7 +77,11 @@ const lifted: readonly { reason: WaitingReason; job: Partial<WaitingJob>; facts:
   {
     reason: "concurrency_full",
     job: all.job,
-    facts: { settings: { ...defaultSettings(type), concurrency: 1 }, workers: [aWorker({ version: 9 })], processing: 1 },
+    facts: {
+      settings: { ...defaultSettings(type), concurrency: 1 },
+      workers: [aWorker({ version: 9 })],
+      processing: 1,
+    },
   },
   { reason: "queued", job: all.job, facts: { workers: [aWorker({ version: 9 })], processing: 1 } },
   { reason: "queued", job: {}, facts: { workers: [aWorker({}, { concurrency: 3, processing: 3 })], processing: 3 } },

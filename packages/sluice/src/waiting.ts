@@ -21,7 +21,12 @@ export type Waiting =
   /** Its time has not come. */
   | { readonly reason: "scheduled"; readonly until: number }
   /** Its last attempt failed. `attempt`: how many there were. */
-  | { readonly reason: "backoff"; readonly until: number; readonly attempt: number; readonly error: AttemptError | null }
+  | {
+      readonly reason: "backoff";
+      readonly until: number;
+      readonly attempt: number;
+      readonly error: AttemptError | null;
+    }
   /** Another job holds its unique key and must end first; null when the store cannot say which. */
   | { readonly reason: "blocked"; readonly by: JobId | null }
   /** Its type is paused: by whom, why, since when, until when. */
@@ -121,7 +126,11 @@ function noWorker(_job: WaitingJob, _facts: TypeFacts, { ofType }: Crew): Waitin
 
 function needsNewerWorker({ version }: WaitingJob, _facts: TypeFacts, { ofType, able }: Crew): Waiting | null {
   if (able.length > 0) return null;
-  return { reason: "needs_newer_worker", version, newest: Math.max(...ofType.map(({ worked }) => worked.version ?? 0)) };
+  return {
+    reason: "needs_newer_worker",
+    version,
+    newest: Math.max(...ofType.map(({ worked }) => worked.version ?? 0)),
+  };
 }
 
 function concurrencyFull(job: WaitingJob, facts: TypeFacts, crew: Crew): Waiting | null {

@@ -1,6 +1,6 @@
 /**
- * Where jobs stand: who is ahead, who holds their key, how their types get on. Looks at the first 1,001 jobs of each type's turn
- * once, instead of counting for every job, so that a page costs the same with a thousand jobs pending and with a million.
+ * Where jobs stand: who is ahead, who holds their key, how their types get on. Counts at most 1,001 for each job, in one statement
+ * for all, so that a page costs the same with a thousand jobs pending and with a million.
  */
 import type { AttemptError, JobId } from "../../job.js";
 import type { Standing, TypeStanding, WaitingJob } from "../../store.js";
@@ -31,7 +31,7 @@ async function typesOf(sql: Sql, types: readonly string[]): Promise<readonly Typ
   return rows.map(({ type, processing, runs }) => ({ type, processing, runMs: JSON.parse(runs ?? "[]") as number[] }));
 }
 
-// Primary keys of jobs, history and keys; jobs_ready for each type, read in its order.
+// Primary keys of jobs, history and keys; jobs_ready, backwards from the place of each job: no dead entries of the head are met.
 const selectStanding = `
   with wanted as materialized (
     select id, type, version, state, run_at, attempt, error, unique_key, -priority as urgency,
@@ -45,38 +45,27 @@ const selectStanding = `
     select id, type, version, state, run_at, attempt, error, null, null, null
     from sluice.history
     where id = any ($1::uuid[])
-  ),
-  turn as materialized (
-    select first.type, first.urgency, first.rank, first.id,
-      row_number() over (partition by first.type order by first.urgency, first.rank, first.id) - 1 as ahead
-    from (select distinct type from wanted where rank is not null) as due
-    cross join lateral (
-      select job.type, -job.priority as urgency, job.rank, job.id
-      from sluice.jobs as job
-      where job.state = 'pending'
-        and job.type = due.type
-      order by -job.priority, job.rank, job.id
-      limit 1001
-    ) as first
   )
   select :now as now,
     json_agg(json_build_object(
-      'id', wanted.id, 'type', wanted.type, 'version', wanted.version, 'state', wanted.state, 'runAt', wanted.run_at,
-      'attempt', wanted.attempt, 'error', wanted.error,
+      'id', id, 'type', type, 'version', version, 'state', state, 'runAt', run_at, 'attempt', attempt, 'error', error,
       'ahead', case
-        when wanted.rank is null then null
-        when wanted.state = 'pending' then coalesce(turn.ahead, 1001)
-        else (
+        when rank is not null then (
           select count(*)
-          from turn as before
-          where before.type = wanted.type
-            and (before.urgency, before.rank, before.id) < (wanted.urgency, wanted.rank, wanted.id)
+          from (
+            select 1
+            from sluice.jobs as job
+            where job.state = 'pending'
+              and job.type = wanted.type
+              and (-job.priority, job.rank, job.id) < (wanted.urgency, wanted.rank, wanted.id)
+            order by -job.priority desc, job.rank desc, job.id desc
+            limit 1001
+          ) as before
         )
       end,
-      'holder', case when wanted.state = 'blocked' then (select job from sluice.keys where key = wanted.unique_key) end
+      'holder', case when state = 'blocked' then (select job from sluice.keys where key = wanted.unique_key) end
     ))::text as jobs
-  from wanted
-  left join turn on turn.id = wanted.id`;
+  from wanted`;
 
 // Workers, then jobs_held by worker and type, as a claim counts; history_type, backwards, a bounded number.
 const selectTypes = `

@@ -1,22 +1,19 @@
 /**
- * Where jobs stand: who is ahead, who holds their key, how their types get on. Looks at the first 1,001 jobs of each type's turn
- * once, instead of counting for every job, so that a page costs the same with a thousand jobs pending and with a million.
+ * Where jobs stand: who is ahead, who holds their key, how their types get on. Counts at most 1,001 for each job, in one statement
+ * for all, so that a page costs the same with a thousand jobs pending and with a million.
  */
 import type { AttemptError, JobId, JobState } from "../../job.js";
 import type { Standing, TypeStanding, WaitingJob } from "../../store.js";
 import type { Session } from "./session.js";
 
-const countedAhead = 1_001;
 const keptRuns = 50;
 /** Jobs that ended last, of all types: what a look at how long jobs run may cost. */
 const recentlyEnded = 500;
 
 export function standing(session: Session, ids: readonly JobId[]): Standing {
   const rows = session.sql(selectStanding).all(JSON.stringify(ids), session.now) as StandingRow[];
-  const due = rows.filter(({ rank }) => rank !== null);
-  const types = [...new Set(due.map(({ type }) => type))];
-  const turns = new Map(types.map((type) => [type, turnOf(session, type)]));
-  const jobs = new Map(rows.map((row) => [row.id, toJob(row, turns.get(row.type))]));
+  const jobs = new Map(rows.map((row) => [row.id, toJob(row)]));
+  const types = [...new Set(rows.filter(({ ahead }) => ahead !== null).map(({ type }) => type))];
   return {
     now: session.now,
     jobs: ids.map((id) => jobs.get(id) ?? null),
@@ -25,7 +22,6 @@ export function standing(session: Session, ids: readonly JobId[]): Standing {
 }
 
 interface StandingRow {
-  readonly seq: number;
   readonly id: string;
   readonly type: string;
   readonly version: number;
@@ -33,47 +29,12 @@ interface StandingRow {
   readonly run_at: number;
   readonly attempt: number;
   readonly error: string | null;
-  readonly priority: number;
-  /** Its place, of a job that is due: also of one that no claim has made pending yet. */
-  readonly rank: number | null;
+  readonly ahead: number | null;
   readonly holder: string | null;
 }
 
-type Turn = readonly Pick<StandingRow, "seq" | "priority" | "rank">[];
-
-function turnOf(session: Session, type: string): Turn {
-  return session.sql(selectTurn).all(type, countedAhead) as unknown as Turn;
-}
-
-function toJob(row: StandingRow, turn: Turn = []): WaitingJob {
-  const { id, type, version, state, attempt, holder, error } = row;
-  return {
-    id,
-    type,
-    version,
-    state,
-    runAt: row.run_at,
-    attempt,
-    error: error === null ? null : (JSON.parse(error) as AttemptError),
-    ahead: row.rank === null ? null : aheadOf(row, turn),
-    holder,
-  };
-}
-
-/** By halves: the turn is sorted. */
-function aheadOf(row: StandingRow, turn: Turn): number {
-  let low = 0;
-  let high = turn.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (isBefore(turn[middle]!, row)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-function isBefore(a: Turn[number], b: Turn[number]): boolean {
-  return (b.priority - a.priority || a.rank! - b.rank! || a.seq - b.seq) < 0;
+function toJob({ run_at: runAt, error, ...job }: StandingRow): WaitingJob {
+  return { ...job, runAt, error: error === null ? null : (JSON.parse(error) as AttemptError) };
 }
 
 function typesOf(session: Session, types: readonly string[]): readonly TypeStanding[] {
@@ -89,27 +50,52 @@ function typesOf(session: Session, types: readonly string[]): readonly TypeStand
   return types.map((type) => ({ type, processing: processing.get(type) ?? 0, runMs: runMs.get(type)! }));
 }
 
-// Unique index on id, once for each; sluice_jobs_key for those that are blocked.
+// Unique index on id, once for each; sluice_jobs_key for those that are blocked. Ahead: sluice_jobs_ready alone, in three ranges, as
+// SQLite compares no rows against an index of two directions. Measured beside reading the head of each type once (100,000 pending, a
+// page of 50): 8 ms and not 1 where all are of one type, 5 ms and not 100 where each is of another. The thread writes for everybody.
 const selectStanding = `
-  select job.seq, job.id, job.type, job.version, job.state, job.run_at, job.attempt, job.error, job.priority,
+  with wanted as materialized (
+    select job.seq, job.id, job.type, job.version, job.state, job.run_at, job.attempt, job.error, job.unique_key, job.priority,
+      case
+        when job.state = 'pending' then job.rank
+        when job.state in ('scheduled', 'retrying') and job.run_at <= ?2 then job.run_at * 1000
+      end as rank
+    from json_each(?1) as asked
+    cross join sluice_jobs as job on job.id = asked.value
+  )
+  select id, type, version, state, run_at, attempt, error,
     case
-      when job.state = 'pending' then job.rank
-      when job.state in ('scheduled', 'retrying') and job.run_at <= ?2 then job.run_at * 1000
-    end as rank,
+      when rank is not null then min(
+        1001,
+        (
+          select count(*)
+          from (
+            select 1 from sluice_jobs
+            where type = wanted.type and state = 'pending' and priority > wanted.priority
+            limit 1001
+          )
+        ) + (
+          select count(*)
+          from (
+            select 1 from sluice_jobs
+            where type = wanted.type and state = 'pending' and priority = wanted.priority and rank < wanted.rank
+            limit 1001
+          )
+        ) + (
+          select count(*)
+          from (
+            select 1 from sluice_jobs
+            where type = wanted.type and state = 'pending' and priority = wanted.priority and rank = wanted.rank
+              and seq < wanted.seq
+            limit 1001
+          )
+        )
+      )
+    end as ahead,
     case
-      when job.state = 'blocked' then (select holder.id from sluice_jobs as holder where holder.held_key = job.unique_key)
+      when state = 'blocked' then (select holder.id from sluice_jobs as holder where holder.held_key = wanted.unique_key)
     end as holder
-  from json_each(?1) as wanted
-  cross join sluice_jobs as job on job.id = wanted.value`;
-
-// sluice_jobs_ready alone, read in its order.
-const selectTurn = `
-  select seq, priority, rank
-  from sluice_jobs
-  where type = ?
-    and state = 'pending'
-  order by priority desc, rank, seq
-  limit ?`;
+  from wanted`;
 
 // sluice_jobs_held, all of it, as a claim counts: what is processing now, on one machine.
 const countProcessing = `

@@ -28,7 +28,10 @@ function jobsAhead(test: TestCase): void {
 
     assert.deepEqual(ahead, [3, 1, 2, 0]);
     const claimed = await scene.claimIds();
-    assert.deepEqual([...ids].sort((a, b) => ahead[ids.indexOf(a)]! - ahead[ids.indexOf(b)]!), claimed);
+    assert.deepEqual(
+      [...ids].sort((a, b) => ahead[ids.indexOf(a)]! - ahead[ids.indexOf(b)]!),
+      claimed,
+    );
   });
 
   test("a job that was released stands where it stood", async (scene) => {
@@ -60,7 +63,10 @@ function jobsAhead(test: TestCase): void {
     const jobs = Array.from({ length: 1_004 }, () => aNewJob());
     await scene.store.enqueue(jobs);
 
-    const ahead = await aheadOf(scene, [0, 999, 1_000, 1_001, 1_002, 1_003].map((at) => jobs[at]!.id));
+    const ahead = await aheadOf(
+      scene,
+      [0, 999, 1_000, 1_001, 1_002, 1_003].map((at) => jobs[at]!.id),
+    );
 
     assert.deepEqual(ahead, [0, 999, 1_000, 1_001, 1_001, 1_001]);
   });
@@ -83,7 +89,15 @@ function jobsAhead(test: TestCase): void {
   });
 
   test("a job that is not pending stands nowhere, and one that is not there is null", async (scene) => {
-    for (const state of ["scheduled", "blocked", "processing", "retrying", "completed", "failed", "cancelled"] as const) {
+    for (const state of [
+      "scheduled",
+      "blocked",
+      "processing",
+      "retrying",
+      "completed",
+      "failed",
+      "cancelled",
+    ] as const) {
       const { id } = await scene.jobIn(state, { type: state });
       assert.equal(only(await aheadOf(scene, [id])), null);
     }
