@@ -28,7 +28,10 @@ module.exports = {
       from: { path: `${core}stores/([^/]+)/`, pathNot: test },
       to: {
         path: core,
-        pathNot: [`${core}(store|snapshot|transition|moves|keys|worked-types|job|settings|errors|clock)\\.ts$`, `${core}stores/$1/`],
+        pathNot: [
+          `${core}(store|snapshot|transition|moves|keys|worked-types|job|settings|errors|clock)\\.ts$`,
+          `${core}stores/$1/`,
+        ],
       },
     },
     {

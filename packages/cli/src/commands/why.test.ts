@@ -167,7 +167,9 @@ test("how long it may take is said where it is known", async () => {
 
   const { stdout } = await why(id);
 
-  expect(stdout).toMatch(/^It is queued\. Ahead of it: 1 job of its type; at the pace of late its turn comes in .+ s\.\n$/);
+  expect(stdout).toMatch(
+    /^It is queued\. Ahead of it: 1 job of its type; at the pace of late its turn comes in .+ s\.\n$/,
+  );
 });
 
 test.each(["0190a1b2-0000-7000-8000-000000000000", "no id"])("a job that is not there: %s", async (id) => {
