@@ -28,7 +28,7 @@ module.exports = {
     {
       name: "port-imports-vocabulary-only",
       severity: "error",
-      from: { path: `${core}(store|snapshot|transition|keys|moves)\\.ts$` },
+      from: { path: `${core}(store|snapshot|transition|keys|moves|worked-types)\\.ts$` },
       to: { path: core, pathNot: `${core}(job|errors|store|transition|keys|${flow})\\.ts$` },
     },
     {
@@ -37,13 +37,16 @@ module.exports = {
       from: { path: `${core}stores/([^/]+)/`, pathNot: test },
       to: {
         path: core,
-        pathNot: [`${core}(store|snapshot|transition|moves|keys|job|errors|clock|${flow})\\.ts$`, `${core}stores/$1/`],
+        pathNot: [
+          `${core}(store|snapshot|transition|moves|keys|worked-types|job|errors|clock|${flow})\\.ts$`,
+          `${core}stores/$1/`,
+        ],
       },
     },
     {
       name: "settlement-and-backoff-are-pure",
       severity: "error",
-      from: { path: `${core}(settlement|backoff|pace)\\.ts$` },
+      from: { path: `${core}(settlement|backoff|pace|waiting)\\.ts$` },
       to: {
         path: ["^node:", `${core}(clock|events|queue|worker|attempt|context)\\.ts$`],
         dependencyTypesNot: ["type-only"],

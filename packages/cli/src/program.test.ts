@@ -19,6 +19,7 @@ test("help and version are answers", async () => {
   expect(help).toMatchObject({ code: 0, stderr: "" });
   expect(help.stdout).toContain("migrate");
   expect(help.stdout).toContain("copy");
+  expect(help.stdout).toContain("why");
   expect(version).toMatchObject({ code: 0, stdout: "0.1.0\n" });
 });
 
@@ -27,6 +28,7 @@ test.each([
   { title: "a verb that is not there", args: ["mend"] },
   { title: "an option that is not there", args: ["migrate", "--stor=x"] },
   { title: "no store", args: ["migrate"] },
+  { title: "no job", args: ["why", "--store", "sqlite:a.db"] },
   { title: "an empty store", args: ["migrate", "--store", ""] },
   { title: "no target", args: ["copy", "--from", "sqlite:a.db"] },
   { title: "an argument too many", args: ["migrate", "--store", "sqlite:a.db", "b.db"] },

@@ -27,6 +27,7 @@ export {
   type UniqueOptions,
 } from "./definition.js";
 export { errorCodes, isRetryable, JobsError, NonRetryableError, type ErrorCode, type Issue } from "./errors.js";
+export { openFeature, type FlagClient, type FlagContext, type Flags } from "./flags.js";
 export { Events, type EventMap, type EventName, type JobSubject } from "./events.js";
 export {
   failReasons,
@@ -80,4 +81,5 @@ export type { Pause, SettingsAnswer, SettingsChange, SettingsPatch, SettingsReco
 export type * from "./snapshot.js";
 export type * from "./store.js";
 export type { CountOfBoth } from "./tally.js";
+export type { Place, Waiting, WaitingReason, WaitRange } from "./waiting.js";
 export { Worker, type WorkerOptions } from "./worker.js";

@@ -5,13 +5,13 @@
 import { hostname } from "node:os";
 import type { Clock } from "./clock.js";
 import type { Hold } from "./job.js";
-import type { BeatAnswer, Store, WorkerBeat } from "./store.js";
+import type { BeatAnswer, Store, WorkedType, WorkerBeat } from "./store.js";
 
 export interface LeaseOptions {
   readonly store: Store<unknown>;
   readonly clock: Clock;
   readonly workerId: string;
-  readonly types: readonly string[];
+  readonly types: readonly WorkedType[];
   readonly concurrency: number;
   readonly leaseMs: number;
   readonly stuckAfterMs: number;

@@ -25,9 +25,10 @@ import type {
   TypeCounts,
   WorkerRecord,
 } from "./store.js";
-import { checkPatch, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
+import { checkPatch, defaultSettings, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
 import { releaseHeld } from "./flags.js";
-import { Waiting } from "./waiting.js";
+import { Endings } from "./endings.js";
+import { waitingOf, type Waiting } from "./waiting.js";
 
 export interface QueueOptions<Tx> {
   readonly store: Store<Tx>;
@@ -80,7 +81,7 @@ export class Queue<Tx = never> {
   readonly #store: Store<Tx>;
   readonly #newId: () => JobId;
   readonly #enqueues: Batcher<NewJob, EnqueueResult>;
-  readonly #waiting: Waiting;
+  readonly #endings: Endings;
 
   constructor({
     store,
@@ -93,7 +94,7 @@ export class Queue<Tx = never> {
     this.events = events;
     this.#newId = newId;
     this.#enqueues = new Batcher({ flush: (jobs) => store.enqueue(jobs), clock, retryForMs });
-    this.#waiting = new Waiting(store, clock);
+    this.#endings = new Endings(store, clock);
   }
 
   /**
@@ -233,6 +234,35 @@ export class Queue<Tx = never> {
     return this.#store.workers();
   }
 
+  /**
+   * Why a job is not running, in order for a page of them: one reason each (`Waiting`), as of the moment it was asked. Null for one
+   * that runs, has ended, or is not there. Ask for a page in one call: it costs little more than one job.
+   */
+  waiting(id: JobId): Promise<Waiting | null>;
+  waiting(ids: readonly JobId[]): Promise<readonly (Waiting | null)[]>;
+  async waiting(asked: JobId | readonly JobId[]): Promise<Waiting | null | readonly (Waiting | null)[]> {
+    if (typeof asked !== "string") return this.#waiting(asked);
+    const [only] = await this.#waiting([asked]);
+    return only ?? null;
+  }
+
+  async #waiting(ids: readonly JobId[]): Promise<readonly (Waiting | null)[]> {
+    if (ids.length === 0) return [];
+    const [{ now, jobs, types }, workers, changed] = await Promise.all([
+      this.#store.standing(ids),
+      this.#store.workers(),
+      this.#store.settings(),
+    ]);
+    const settings = new Map(changed.map((each) => [each.type, each]));
+    const standings = new Map(types.map((each) => [each.type, each]));
+    return jobs.map((job) => {
+      if (job === null) return null;
+      const { type } = job;
+      const standing = standings.get(type) ?? { processing: 0, spentUntil: null, runMs: [] };
+      return waitingOf(job, { ...standing, now, settings: settings.get(type) ?? defaultSettings(type), workers });
+    });
+  }
+
   /** Who did what to which job; newest first. `limit` default 50. */
   audit(query: { readonly jobId?: JobId; readonly limit?: number } = {}): Promise<readonly AuditRecord[]> {
     return this.#store.audit({ limit: 50, ...query });
@@ -248,7 +278,7 @@ export class Queue<Tx = never> {
     { timeoutMs = 30_000 }: { timeoutMs?: number } = {},
   ): Promise<Job<unknown, Result> & { state: "completed" | "failed" | "cancelled" }> {
     const id = typeof job === "string" ? job : job.id;
-    const ended = toJob<unknown, Result>(await this.#waiting.ended(id, timeoutMs));
+    const ended = toJob<unknown, Result>(await this.#endings.ended(id, timeoutMs));
     return ended as typeof ended & { state: "completed" | "failed" | "cancelled" };
   }
 
@@ -372,7 +402,7 @@ export class Queue<Tx = never> {
   /** Waits until every enqueue under way is durable; rejects who still waits for a job. The store stays open: it is the caller's. */
   async close(): Promise<void> {
     await this.#enqueues.idle();
-    this.#waiting.close();
+    this.#endings.close();
   }
 }
 

@@ -16,11 +16,11 @@ const interrupted: Outcome = { kind: "interrupted" };
 const lost: Outcome = { kind: "lost", lastWords: null };
 const succeeded: Outcome = { kind: "succeeded", output: '"done"', children: [] };
 
-const retried = { kind: "retry", delayMs: 1_000, error, hasCrashed: false };
+const retried = { kind: "retry", delayMs: 1_000, error, hasCrashed: false, isCharged: true };
 const dead = (reason: string, isCharged = true) => ({ kind: "fail", reason, error, hasCrashed: false, isCharged });
 const workerLost = expect.objectContaining({ name: "WorkerLost" });
 const crashed = { kind: "fail", reason: "crashed", error: workerLost, hasCrashed: true, isCharged: true };
-const rescued = (delayMs: number) => ({ kind: "retry", delayMs, error: workerLost, hasCrashed: true });
+const rescued = (delayMs: number) => ({ kind: "retry", delayMs, error: workerLost, hasCrashed: true, isCharged: true });
 
 const first = { attempt: 1, maxAttempts: 3, crashes: 0 };
 const last = { attempt: 3, maxAttempts: 3, crashes: 0 };

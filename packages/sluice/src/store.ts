@@ -12,6 +12,7 @@
  */
 import type { TypeControls } from "./admission.js";
 import type { IntakeDefaults, Refusal } from "./intake.js";
+import type { Rate } from "./rate.js";
 import type {
   AttemptError,
   AttemptRecord,
@@ -111,6 +112,11 @@ export interface Store<Tx = never> {
   list(query: ListQuery): Promise<ListPage>;
   counts(query?: { readonly types?: readonly string[] }): Promise<readonly TypeCounts[]>;
   workers(): Promise<readonly WorkerRecord[]>;
+  /**
+   * Where jobs stand, for whoever asks why they do not run (waiting.ts). A fixed number of statements for a page, which look at a
+   * bounded number of rows for each job and type, however many are pending.
+   */
+  standing(ids: readonly JobId[]): Promise<Standing>;
   /** Newest first. */
   audit(query: AuditQuery): Promise<readonly AuditRecord[]>;
 
@@ -323,8 +329,22 @@ export interface WorkerBeat {
   readonly leaseMs: number;
   readonly host: string;
   readonly pid: number;
-  readonly types: readonly string[];
+  readonly types: readonly WorkedType[];
+  /** Handlers running at once, all types together. */
   readonly concurrency: number;
+}
+
+/** What a worker says of a type that it works on. An older version of Sluice, still running beside this one, names the type only. */
+export interface WorkedType {
+  readonly type: string;
+  /** The newest version of a payload that it knows; null: it did not say. */
+  readonly version: number | null;
+  /** How many may be processing at once in all processes where the type's settings do not say; null: any number, or it did not say. */
+  readonly concurrency: number | null;
+  /** How many of them it runs at once; null: it did not say, and its concurrency is all there is to know. */
+  readonly slots: number | null;
+  /** How many of them may start in a time where the type's settings do not say; null: any number, or it did not say. */
+  readonly rate: Rate | null;
 }
 
 export interface BeatAnswer {
@@ -441,6 +461,39 @@ export interface ListPage {
 export interface TypeCounts {
   readonly type: string;
   readonly counts: Readonly<Record<JobState, number>>;
+}
+
+export interface Standing {
+  /** The store's present. */
+  readonly now: number;
+  /** In the order of the ids; null: no such job. */
+  readonly jobs: readonly (WaitingJob | null)[];
+  /** One for each type of a job among them that is due and not claimed; in no order. */
+  readonly types: readonly TypeStanding[];
+}
+
+/** As much of a job as says why it waits. */
+export interface WaitingJob extends Pick<
+  JobRecord,
+  "id" | "type" | "version" | "state" | "runAt" | "attempt" | "error" | "controls" | "heldBy"
+> {
+  /**
+   * Of a job that is pending, or due and not yet made so: pending jobs of its type, of any version, whose turn comes before its own.
+   * Counted up to 1,001, which stands for more than 1,000. Null for every other.
+   */
+  readonly ahead: number | null;
+  /** Of a blocked job: the one that holds its unique key. Null when that is not known, and for every other. */
+  readonly holder: JobId | null;
+}
+
+export interface TypeStanding {
+  readonly type: string;
+  /** Jobs of the type that are processing now, in all processes. */
+  readonly processing: number;
+  /** Until when the rate of the type is spent (`spend`, rate.ts); null where none was used. */
+  readonly spentUntil: number | null;
+  /** How long completed jobs of the type ran in their last attempt: at most 50, of those that a bounded look at the last ones finds. */
+  readonly runMs: readonly number[];
 }
 
 export interface JobHistory {

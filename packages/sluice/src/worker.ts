@@ -19,7 +19,16 @@ import { Pace } from "./pace.js";
 import type { Middleware, Processor } from "./processor.js";
 import { decide, isSuspect, type Outcome } from "./settlement.js";
 import { Suspects } from "./suspects.js";
-import type { ClaimAnswer, ClaimedJob, ClaimedType, ClaimRequest, SettleResult, Settlement, Store } from "./store.js";
+import type {
+  ClaimAnswer,
+  ClaimedJob,
+  ClaimedType,
+  ClaimRequest,
+  SettleResult,
+  Settlement,
+  Store,
+  WorkedType,
+} from "./store.js";
 import { batchRulesOf, formUnits, type Unit } from "./units.js";
 import { Upkeep } from "./upkeep.js";
 
@@ -243,7 +252,7 @@ export class Worker<Tx = never> {
       store: this.#store,
       clock: this.#clock,
       workerId,
-      types: [...this.#processors.keys()],
+      types: this.#workedTypes(),
       concurrency: this.#concurrency,
       leaseMs: this.#timing.leaseMs,
       stuckAfterMs: this.#timing.stuckAfterMs,
@@ -274,6 +283,13 @@ export class Worker<Tx = never> {
       onTrouble: (during, error) => this.#trouble(during, error),
     };
     this.events.emit("worker.started", { workerId });
+  }
+
+  #workedTypes(): readonly WorkedType[] {
+    return [...this.#processors.values()].map(({ definition: { type, version, concurrency, controls } }) => {
+      const slots = Math.min(this.#concurrency, this.#typeConcurrency[type] ?? Infinity);
+      return { type, version, concurrency, slots, rate: controls?.rate ?? null };
+    });
   }
 
   /** Fences itself: everything in hand belongs to others now. Goes on under a new id. */

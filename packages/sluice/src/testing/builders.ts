@@ -11,6 +11,7 @@ import type {
   Settlement,
   StepWrite,
   UniqueClaim,
+  WorkedType,
   WorkerBeat,
 } from "../store.js";
 
@@ -85,13 +86,20 @@ export function aClaimedJob(overrides: Partial<ClaimedJob> = {}): ClaimedJob {
   };
 }
 
-export function aBeat(overrides: Partial<WorkerBeat> = {}): WorkerBeat {
+/** Types may be given by name alone: their first version, any number at once. */
+export function aBeat({
+  types = [defaultType],
+  ...overrides
+}: Partial<Omit<WorkerBeat, "types">> & {
+  readonly types?: readonly (string | (Partial<WorkedType> & Pick<WorkedType, "type">))[];
+} = {}): WorkerBeat {
+  const plain = { version: 1, concurrency: null, slots: null, rate: null };
   return {
     workerId: defaultWorkerId,
     leaseMs: 15_000,
     host: "host-1",
     pid: 1,
-    types: [defaultType],
+    types: types.map((type) => (typeof type === "string" ? { ...plain, type } : { ...plain, ...type })),
     concurrency: 10,
     ...overrides,
   };

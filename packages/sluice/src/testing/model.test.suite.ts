@@ -427,10 +427,14 @@ export async function visible(store: Store<unknown>) {
     store.settings(),
     store.settingsHistory({ limit: 1_000 }),
   ]);
+  const standing = await store.standing(page.jobs.map(({ id }) => id));
   const byType = (a: { type: string }, b: { type: string }) => a.type.localeCompare(b.type);
   const byId = (a: { workerId: string }, b: { workerId: string }) => a.workerId.localeCompare(b.workerId);
   return {
     jobs: page.jobs,
+    standing: standing.jobs,
+    // Among which jobs a store looks for run times is its own to say.
+    processing: standing.types.map(({ type, processing }) => ({ type, processing })).sort(byType),
     counts: [...counts].sort(byType),
     audit,
     workers: [...workers].sort(byId),

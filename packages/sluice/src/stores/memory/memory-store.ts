@@ -25,6 +25,7 @@ import type {
   OperatorCommand,
   Settlement,
   SettleResult,
+  Standing,
   Step,
   StepResult,
   StepWrite,
@@ -43,6 +44,7 @@ import { MemoryBook } from "./memory-book.js";
 import { countByState, pageOf } from "./memory-reading.js";
 import { byAge, byTurn, toClaimed } from "./memory-rows.js";
 import type { MemoryRow } from "./memory-rows.js";
+import { standing } from "./memory-standing.js";
 import { MemoryWorkers } from "./memory-workers.js";
 
 const keptLines = 1_000;
@@ -318,6 +320,11 @@ export class MemoryStore implements Store {
     this.#open();
     const wanted = [...this.#book.typesSeen].filter((type) => types === undefined || types.includes(type));
     return countByState(this.#book.rows.values(), wanted);
+  }
+
+  async standing(ids: readonly JobId[]): Promise<Standing> {
+    this.#open();
+    return standing(this.#book, ids);
   }
 
   async audit({ jobId, limit }: AuditQuery): Promise<readonly AuditRecord[]> {

@@ -2,6 +2,7 @@
  * The workers and their leases. Knows nothing of jobs.
  */
 import type { WorkerBeat, WorkerRecord } from "../../store.js";
+import { parseWorkedTypes } from "../../worked-types.js";
 
 type Worker = Omit<WorkerRecord, "processing">;
 
@@ -18,7 +19,8 @@ export class MemoryWorkers {
       leaseMs,
       host,
       pid,
-      types: [...types],
+      // A copy, read as the other stores read theirs.
+      types: parseWorkedTypes(JSON.stringify(types)),
       concurrency,
       startedAt: known?.startedAt ?? now,
       leaseExpiresAt: now + leaseMs,

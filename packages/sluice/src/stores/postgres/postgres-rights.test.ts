@@ -224,6 +224,7 @@ async function live(store: PostgresStore, name: string): Promise<void> {
   // What a worker does besides.
   await store.counts();
   await store.workers();
+  await store.standing([held.id]);
   await store.heldBy(name);
   await store.findLost({ limit: 10 });
   await store.tidy();

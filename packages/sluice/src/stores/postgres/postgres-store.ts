@@ -43,6 +43,7 @@ import { areSimple, settle } from "./settle.js";
 import { refuseAny } from "../../intake.js";
 import type { SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import type { Executor, Sql } from "./sql.js";
+import { standing } from "./standing.js";
 import { addDays, foldCounts, prune } from "./upkeep.js";
 import type { Wake } from "./wake.js";
 import { findLost, heartbeat, heldBy, retire, workers } from "./workers.js";
@@ -300,6 +301,10 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
 
   workers() {
     return this.#read((sql) => workers(sql));
+  }
+
+  standing(ids: readonly JobId[]) {
+    return this.#read((sql) => standing(sql, ids));
   }
 
   audit(query: AuditQuery) {

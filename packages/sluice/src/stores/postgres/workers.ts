@@ -3,6 +3,7 @@
  */
 import type { Hold } from "../../job.js";
 import type { BeatAnswer, ClaimedJob, LostAnswer, WorkerBeat, WorkerRecord } from "../../store.js";
+import { parseWorkedTypes } from "../../worked-types.js";
 import { claimedColumns, storable, toClaimed } from "./rows.js";
 import type { ClaimedRow } from "./rows.js";
 import type { Sql } from "./sql.js";
@@ -47,7 +48,7 @@ export async function workers(sql: Sql): Promise<readonly WorkerRecord[]> {
     workerId: row.id,
     host: row.host,
     pid: row.pid,
-    types: JSON.parse(row.types) as string[],
+    types: parseWorkedTypes(row.types),
     concurrency: row.concurrency,
     leaseMs: Number(row.lease_ms),
     startedAt: Number(row.started_at),

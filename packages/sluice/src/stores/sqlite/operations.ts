@@ -13,6 +13,7 @@ import { counts, get, list } from "./reading.js";
 import type { Session } from "./session.js";
 import { settings, settingsHistory, setType } from "./settings.js";
 import { settle } from "./settle.js";
+import { standing } from "./standing.js";
 import { findLost, hasExpired, heartbeat, heldBy, lostJobs, retire, workers } from "./workers.js";
 
 /** Need the write lock; grouped into one transaction. */
@@ -37,6 +38,7 @@ export const reads = {
   list,
   counts,
   workers,
+  standing,
   audit,
   settings,
   settingsHistory,

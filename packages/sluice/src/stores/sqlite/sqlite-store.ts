@@ -271,6 +271,10 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
     return this.#call((thread) => thread.call("workers", null));
   }
 
+  standing(ids: readonly JobId[]) {
+    return this.#call((thread) => thread.call("standing", ids));
+  }
+
   audit(query: AuditQuery) {
     return this.#call((thread) => thread.call("audit", query));
   }

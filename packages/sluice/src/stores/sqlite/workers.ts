@@ -3,6 +3,7 @@
  */
 import type { Hold } from "../../job.js";
 import type { BeatAnswer, LostAnswer, WorkerBeat, WorkerRecord } from "../../store.js";
+import { parseWorkedTypes } from "../../worked-types.js";
 import { claimedColumns } from "./rows.js";
 import type { Session } from "./session.js";
 
@@ -70,7 +71,7 @@ export function workers(session: Session): readonly WorkerRecord[] {
     workerId: row.id,
     host: row.host,
     pid: row.pid,
-    types: JSON.parse(row.types) as string[],
+    types: parseWorkedTypes(row.types),
     concurrency: row.concurrency,
     leaseMs: row.lease_ms,
     startedAt: row.started_at,

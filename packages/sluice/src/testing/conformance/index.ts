@@ -19,6 +19,7 @@ import { stepCases } from "./steps.js";
 import { transactionCases } from "./transactions.js";
 import { uniqueCases } from "./unique.js";
 import { upkeepCases } from "./upkeep.js";
+import { waitingCases } from "./waiting.js";
 
 export interface ConformanceTarget {
   /** For the names of the tests: "memory", "sqlite". */
@@ -61,6 +62,7 @@ export function describeStore(target: ConformanceTarget): void {
     framework.describe("settings of types", () => settingsCases(testCase));
     framework.describe("flow control", () => flowCases(testCase));
     framework.describe("reading", () => readingCases(testCase));
+    framework.describe("standing", () => waitingCases(testCase));
     framework.describe("upkeep", () => upkeepCases(testCase, capabilities));
     framework.describe("blobs", () => blobCases(testCase));
     if (capabilities.transactions !== "none") {

@@ -3,6 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { aBeat, aClaim, aNewJob, completeOf, defaultWorkerId, failOf, holdOf, retryOf } from "../builders.js";
+import type { WorkerBeat } from "../../store.js";
 import { only, second } from "./scene.js";
 import type { Scene, TestCase } from "./scene.js";
 
@@ -18,7 +19,8 @@ export function leaseCases(test: TestCase): void {
 function heartbeats(test: TestCase): void {
   test("a heartbeat registers the worker with all it says of itself", async (scene) => {
     const now = scene.clock.now();
-    const beat = aBeat({ workerId: doomed, leaseMs, host: "höst", pid: 42, types: ["a", "b"], concurrency: 7 });
+    const types = [{ type: "a", version: 2, concurrency: 3, slots: 1 }, { type: "b" }];
+    const beat = aBeat({ workerId: doomed, leaseMs, host: "höst", pid: 42, types, concurrency: 7 });
 
     const answer = await scene.store.heartbeat(beat);
 
@@ -49,7 +51,19 @@ function heartbeats(test: TestCase): void {
     await scene.store.heartbeat(aBeat({ workerId: doomed, types: ["a", "b"], concurrency: 2 }));
 
     const record = await worker(scene, doomed);
-    assert.deepEqual([record?.types, record?.concurrency], [["a", "b"], 2]);
+    assert.deepEqual([record?.types.map(({ type }) => type), record?.concurrency], [["a", "b"], 2]);
+  });
+
+  test("a worker of an older version, which names its types only, says nothing else of them", async (scene) => {
+    const types = ["a", "b"] as unknown as WorkerBeat["types"];
+
+    await scene.store.heartbeat({ ...aBeat({ workerId: doomed }), types });
+
+    const unknown = { version: null, concurrency: null, slots: null, rate: null };
+    assert.deepEqual((await worker(scene, doomed))?.types, [
+      { type: "a", ...unknown },
+      { type: "b", ...unknown },
+    ]);
   });
 
   test("a heartbeat after the lease ran out renews it as long as nobody declared the worker lost", async (scene) => {

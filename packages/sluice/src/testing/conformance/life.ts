@@ -21,6 +21,7 @@ import { toolCases } from "./life/tools.js";
 import { transactionCases, withoutTransactionsCases } from "./life/transactions.js";
 import { uniqueCases } from "./life/unique.js";
 import { versionCases } from "./life/versions.js";
+import { waitingCases } from "./life/waiting.js";
 
 /**
  * Registers the life tier for one store, one group per topic. `skip` names cases of this tier only.
@@ -50,6 +51,7 @@ export function describeLife(target: ConformanceTarget): void {
     framework.describe("suspects", () => suspectCases(lifeCase));
     framework.describe("tools of a handler", () => toolCases(lifeCase));
     framework.describe("versions", () => versionCases(lifeCase));
+    framework.describe("why a job waits", () => waitingCases(lifeCase));
     framework.describe("hooks, middleware and subscribers", () => hookCases(lifeCase));
     framework.describe("operators and waiting", () => operatorCases(lifeCase));
     framework.describe("transactions", () =>

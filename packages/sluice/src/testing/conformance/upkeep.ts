@@ -8,6 +8,7 @@ import {
   aBeat,
   aClaim,
   aCommand,
+  aJobId,
   aNewJob,
   aStep,
   aUniqueClaim,
@@ -60,6 +61,7 @@ export function upkeepCases(test: TestCase, capabilities: StoreCapabilities): vo
       () => store.list(everything),
       () => store.counts(),
       () => store.workers(),
+      () => store.standing([aJobId()]),
       () => store.audit({ limit: 1 }),
       () => store.prune({ retentionMs: 0, limit: 1 }),
     ];
