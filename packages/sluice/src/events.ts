@@ -20,6 +20,8 @@ type AboutAttempt<More = unknown> = {
 
 export interface EventMap {
   "job.enqueued": { readonly job: JobSubject; readonly outcome: "created" | "duplicate" | "replaced" };
+  /** A feature flag could not be asked while enqueueing; the stored rollout decided. */
+  "queue.troubled": { readonly during: string; readonly error: unknown };
   "job.started": AboutAttempt<{ readonly waitMs: number }>;
   "job.progressed": AboutAttempt<{ readonly progress: Progress }>;
   "job.logged": AboutAttempt<{ readonly line: LogLine }>;

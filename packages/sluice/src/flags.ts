@@ -2,6 +2,7 @@
  * Feature flags for types of jobs (O2): an OpenFeature client, or any function, may say for which jobs a type is switched on. The
  * stored rollout (rollout.ts) needs none of this: the store asks it. Here is what becomes of the jobs that wait for either.
  */
+import type { Clock } from "./clock.js";
 import type { Correlation } from "./job.js";
 import { isRolledOut } from "./rollout.js";
 import type { TypeSettings } from "./settings.js";
@@ -40,6 +41,33 @@ export function openFeature(client: FlagClient, { prefix = "sluice." }: { readon
     for (const [name, value] of Object.entries(correlation ?? {})) context[`correlation.${name}`] = value;
     const { value, errorCode } = await client.getBooleanDetails(`${prefix}${type}`, true, context);
     return errorCode === undefined ? value : undefined;
+  };
+}
+
+/** A provider that takes longer than this has not answered. */
+const patienceMs = 1_000;
+
+/** Asks, and never throws nor waits for ever: a flag that is broken is a flag that is not known. */
+export function patiently(
+  flags: Flags,
+  { clock, onTrouble }: { readonly clock: Clock; readonly onTrouble: (error: unknown) => void },
+): (context: FlagContext) => Promise<boolean | undefined> {
+  return async (context) => {
+    let cancelTimer = () => {};
+    const late = new Promise<never>((_resolve, reject) => {
+      const error = new Error(`The flag of ${context.type} was not answered within ${patienceMs} ms.`);
+      cancelTimer = clock.setTimer(patienceMs, () => reject(error));
+    });
+    try {
+      // Called within the promise: one that throws at once is no other.
+      const said = await Promise.race([Promise.resolve().then(() => flags(context)), late]);
+      return typeof said === "boolean" ? said : undefined;
+    } catch (error) {
+      onTrouble(error);
+      return undefined;
+    } finally {
+      cancelTimer();
+    }
   };
 }
 

@@ -5,7 +5,7 @@
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
 import { subjectOf } from "./announce.js";
-import { isTypeName, toNewJob, type EnqueueOptions, type JobDefinition } from "./definition.js";
+import { isTypeName, toNewJob, type AnyDefinition, type EnqueueOptions, type JobDefinition } from "./definition.js";
 import { JobsError } from "./errors.js";
 import { Events } from "./events.js";
 import { idSource } from "./ids.js";
@@ -26,7 +26,7 @@ import type {
   WorkerRecord,
 } from "./store.js";
 import { checkPatch, defaultSettings, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
-import { releaseHeld } from "./flags.js";
+import { contextOf, patiently, releaseHeld, type FlagContext, type Flags } from "./flags.js";
 import { Endings } from "./endings.js";
 import { waitingOf, type Waiting } from "./waiting.js";
 
@@ -36,6 +36,12 @@ export interface QueueOptions<Tx> {
   readonly events?: Events;
   /** How long an enqueue is tried again while the store is busy or out of reach, before it rejects. Default 5,000. */
   readonly retryForMs?: number;
+  /**
+   * Asked about every new job whether its type is switched on for it, for at most a second; one that throws or hangs leaves it to the
+   * stored rollout. Give the same to the workers, which let go of the jobs that wait. Not asked for a job in a transaction of a
+   * store with synchronous transactions, nor for children of jobs. Default: none.
+   */
+  readonly flags?: Flags;
   readonly clock?: Clock;
   readonly newId?: () => JobId;
 }
@@ -80,6 +86,8 @@ export class Queue<Tx = never> {
   readonly events: Events;
   readonly #store: Store<Tx>;
   readonly #newId: () => JobId;
+  /** Null: nobody is asked. */
+  readonly #flags: ((context: FlagContext) => Promise<boolean | undefined>) | null;
   readonly #enqueues: Batcher<NewJob, EnqueueResult>;
   readonly #endings: Endings;
 
@@ -89,10 +97,13 @@ export class Queue<Tx = never> {
     clock = systemClock,
     newId = idSource(clock),
     retryForMs = 5_000,
+    flags,
   }: QueueOptions<Tx>) {
     this.#store = store;
     this.events = events;
     this.#newId = newId;
+    const onTrouble = (error: unknown) => events.emit("queue.troubled", { during: "asking a feature flag", error });
+    this.#flags = flags === undefined ? null : patiently(flags, { clock, onTrouble });
     this.#enqueues = new Batcher({ flush: (jobs) => store.enqueue(jobs), clock, retryForMs });
     this.#endings = new Endings(store, clock);
   }
@@ -152,7 +163,7 @@ export class Queue<Tx = never> {
     payload: Input,
     options: EnqueueOptions,
   ): Promise<Enqueued<Input, Result>> {
-    const job = await toNewJob(definition, payload, options, this.#newId());
+    const job = await this.#flagged(definition, await toNewJob(definition, payload, options, this.#newId()));
     return takenIn(job.type, this.#answer<Input, Result>(job, await this.#enqueues.add(job)));
   }
 
@@ -162,7 +173,9 @@ export class Queue<Tx = never> {
     options: EnqueueOptions,
   ): Promise<readonly (Enqueued<Input, Result> | Refused)[]> {
     const jobs: NewJob[] = [];
-    for (const payload of payloads) jobs.push(await toNewJob(definition, payload, options, this.#newId()));
+    for (const payload of payloads) {
+      jobs.push(await this.#flagged(definition, await toNewJob(definition, payload, options, this.#newId())));
+    }
     const results = await Promise.all(jobs.map((job) => this.#enqueues.add(job)));
     return results.map((result, index) => this.#answer(jobs[index]!, result));
   }
@@ -192,8 +205,17 @@ export class Queue<Tx = never> {
     return (async () => {
       const jobs = make();
       // What can be sent at once is: the caller may not wait for the answer before the next statement.
-      return add(areMade(jobs) ? jobs : await Promise.all(jobs.map((job) => Promise.resolve(job))));
+      if (areMade(jobs) && this.#flags === null) return add(jobs);
+      return add(await Promise.all(jobs.map(async (job) => this.#flagged(definition, await job))));
     })();
+  }
+
+  /** With what its flag says, where there is one. */
+  async #flagged({ whenOff }: Pick<AnyDefinition, "whenOff">, job: NewJob): Promise<NewJob> {
+    if (this.#flags === null) return job;
+    const { id, type, correlation, controls, intake } = job;
+    const isOn = await this.#flags(contextOf({ id, type, correlation, group: controls?.group ?? null }));
+    return isOn === undefined ? job : { ...job, intake: { limit: intake?.limit ?? null, whenOff, isOn } };
   }
 
   #answer<Payload, Result>(job: NewJob, result: EnqueueResult): Enqueued<Payload, Result> | Refused {

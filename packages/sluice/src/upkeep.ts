@@ -6,6 +6,8 @@ import { announceSettled } from "./announce.js";
 import { exponential } from "./backoff.js";
 import type { Clock } from "./clock.js";
 import type { AnyDefinition } from "./definition.js";
+import { releaseHeld, type FlagContext } from "./flags.js";
+import { defaultSettings } from "./settings.js";
 import type { Events } from "./events.js";
 import type { Progress } from "./job.js";
 import { decide, defaultMaxCrashes } from "./settlement.js";
@@ -18,6 +20,10 @@ export interface UpkeepOptions {
   readonly random: () => number;
   /** What the definition of a type says; undefined for one that this process does not know. */
   readonly policyOf: (type: string) => Policy | undefined;
+  /** Of this worker. */
+  readonly types: readonly string[];
+  /** Whether the type is switched on for a job; null: the stored rollout says. */
+  readonly flags: ((context: FlagContext) => Promise<boolean | undefined>) | null;
   readonly rescueEveryMs: number;
   /** How long completed and cancelled jobs are kept. Failed ones stay: they are work for an operator. */
   readonly retentionMs: number;
@@ -26,6 +32,8 @@ export interface UpkeepOptions {
 export type Policy = Pick<AnyDefinition, "retry" | "maxCrashes">;
 
 const pruneEveryMs = 60_000;
+/** How often jobs that wait to be switched on are looked at, where only flags of the application's know when. */
+const askFlagsEveryMs = 10_000;
 const rescueLimit = 500;
 /** Small, so that the deletion never holds up a claim for long. */
 const pruneLimit = 1_000;
@@ -36,6 +44,7 @@ export class Upkeep {
   readonly #options: UpkeepOptions;
   #cancelTimer: (() => void) | null = null;
   #prunedAt = 0;
+  #askedAt = 0;
   #round: Promise<void> = Promise.resolve();
 
   constructor(options: UpkeepOptions) {
@@ -62,10 +71,23 @@ export class Upkeep {
   async run(): Promise<void> {
     await this.rescue();
     await this.#options.store.tidy?.();
-    const { clock, store, retentionMs } = this.#options;
-    if (clock.now() - this.#prunedAt < pruneEveryMs) return;
+    const { clock, store, retentionMs, flags } = this.#options;
+    const isPruning = clock.now() - this.#prunedAt >= pruneEveryMs;
+    if (isPruning || (flags !== null && clock.now() - this.#askedAt >= askFlagsEveryMs)) await this.#releaseHeld();
+    if (!isPruning) return;
     this.#prunedAt = clock.now();
     while ((await store.prune({ retentionMs, limit: pruneLimit })).pruned === pruneLimit);
+  }
+
+  /** Jobs whose type is switched on for them by now: the operator's process may have died over it, and flags tell nobody. */
+  async #releaseHeld(): Promise<void> {
+    const { clock, store, types, flags } = this.#options;
+    this.#askedAt = clock.now();
+    const settings = new Map((await store.settings()).map((each) => [each.type, each]));
+    for (const { type, counts } of await store.counts({ types })) {
+      const isMeant = flags !== null || settings.has(type);
+      if (counts.blocked > 0 && isMeant) await releaseHeld(store, settings.get(type) ?? defaultSettings(type), flags);
+    }
   }
 
   /** Decides about every job whose worker's lease ran out, as about any other attempt that ended. */

@@ -13,6 +13,7 @@ import { isRetryable, JobsError } from "./errors.js";
 import { Events } from "./events.js";
 import { idSource } from "./ids.js";
 import type { Hold } from "./job.js";
+import { patiently, type Flags } from "./flags.js";
 import { InHand } from "./in-hand.js";
 import { Lease } from "./lease.js";
 import { Pace } from "./pace.js";
@@ -49,6 +50,8 @@ export interface WorkerOptions<Tx> {
   readonly abortGraceMs?: number;
   /** How long completed and cancelled jobs are kept. Default 7 days. */
   readonly retentionMs?: number;
+  /** As the queue's: asked about jobs of this worker's types that wait to be switched on, every ten seconds. Default: none. */
+  readonly flags?: Flags;
   readonly events?: Events;
   readonly clock?: Clock;
   readonly random?: () => number;
@@ -168,7 +171,16 @@ export class Worker<Tx = never> {
       onOpened: (type) => this.#giveBackAll(type),
       onTrouble: (error) => this.#trouble("a circuit breaker", error),
     });
+    const flags = options.flags;
     this.#upkeep = new Upkeep({
+      types: [...this.#processors.keys()],
+      flags:
+        flags === undefined
+          ? null
+          : patiently(flags, {
+              clock: this.#clock,
+              onTrouble: (error) => this.#trouble("asking a feature flag", error),
+            }),
       store: this.#store,
       clock: this.#clock,
       events: this.events,

@@ -40,7 +40,8 @@ export async function enqueueAtOnce(
 
 /** What its type takes in, or its group's turn, depends on other jobs. */
 function mustBeAsked({ controls, intake }: NewJob): boolean {
-  return intake !== null || (controls !== null && controls.group !== null);
+  const isLimited = intake !== null && (intake.limit !== null || intake.isOn === false);
+  return isLimited || (controls !== null && controls.group !== null);
 }
 
 async function enqueuePlain(

@@ -2,7 +2,10 @@
  * Flow control with a real queue and workers: keys, rates, groups, refusals and rollouts as an application meets them. Serves R1, O2.
  */
 import assert from "node:assert/strict";
+import { Events } from "../../../events.js";
+import type { FlagContext } from "../../../flags.js";
 import { handle } from "../../../processor.js";
+import { Queue } from "../../../queue.js";
 import { aType, Gate } from "./stage.js";
 import type { LifeCase, Task } from "./stage.js";
 
@@ -106,6 +109,43 @@ export function flowCases(test: LifeCase): void {
     await stage.queue.setType(type.type, { rollout: { percentage: 100 } });
 
     await stage.completed(job);
+  });
+
+  test("a feature flag decides for whom a type is switched on, and lets go who waits when it changes", async (stage) => {
+    const type = aType({ correlation: ({ n }) => ({ game: `g${n}` }), unique: false });
+    const on = new Set(["g1"]);
+    const asked: FlagContext[] = [];
+    const flags = (context: FlagContext) => {
+      asked.push(context);
+      return on.has(context.correlation!["game"]!);
+    };
+    const { store, clock, events } = stage;
+    const queue = new Queue({ store, clock, events, flags });
+    await stage.work([handle(type, () => "done")], { flags });
+    const [first, second] = [await queue.enqueue(type, { n: 1 }), await queue.enqueue(type, { n: 2 })];
+    await stage.completed(first.job);
+    assert.equal((await stage.job(second.job.id)).state, "blocked");
+    assert.deepEqual(asked[0], { type: "example", targetingKey: "g1", group: null, correlation: { game: "g1" } });
+    on.add("g2");
+    await stage.completed(second.job);
+  });
+
+  test("a flag that throws or hangs stops nothing: the stored rollout decides", async (stage) => {
+    const type = aType();
+    const { store, clock } = stage;
+    const events = new Events();
+    let troubles = 0;
+    events.on("queue.troubled", () => troubles++);
+    const throwing = new Queue({ store, clock, events, flags: () => Promise.reject(new Error("no provider")) });
+    const hanging = new Queue({ store, clock, events, flags: () => new Promise<boolean>(() => {}) });
+    await stage.work([handle(type, () => "done")], { flags: () => Promise.reject(new Error("no provider")) });
+
+    const first = await throwing.enqueue(type, { n: 1 });
+    const second = await stage.reach(hanging.enqueue(type, { n: 2 }), "an enqueue whose flag hangs");
+
+    await stage.completed(first.job);
+    await stage.completed(second.job);
+    assert.equal(troubles, 2);
   });
 
   test("a percentage lets the same keys in each time, and more keys when it grows", async (stage) => {

@@ -213,6 +213,7 @@ export class Stage {
   #record(events: Events): void {
     const names: Record<EventName, true> = {
       "job.enqueued": true,
+      "queue.troubled": true,
       "job.started": true,
       "job.progressed": true,
       "job.logged": true,
