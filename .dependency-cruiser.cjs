@@ -2,7 +2,7 @@
 const core = "^packages/sluice/src/";
 const test = "\\.test\\.";
 
-const flow = "settings|admission|intake|rate|rollout|fairness|breaker";
+const flow = "settings|admission|intake|rate|rollout|fairness|breaker|aging";
 
 module.exports = {
   forbidden: [

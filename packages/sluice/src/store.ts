@@ -216,6 +216,11 @@ export interface ClaimedType {
   /** What else the type's definition limits; null: nothing. */
   readonly controls: TypeControls | null;
   /**
+   * So many of them, before all others, are for jobs of the lowest priority that is pending, if another is pending, too, and the
+   * first of the lowest has been due for `agedAfterMs` (aging.ts).
+   */
+  readonly aged: number;
+  /**
    * Fewer than `min` are handed over only when the first of them in turn has been due for `waitMs`; null: each as it comes. What
    * counts is what this claim could hand over by its limits and the room there is.
    */

@@ -2,6 +2,7 @@
  * The loop: claim → attempt → settle. Owns the slots, the prefetched jobs and the lease; policy is in settlement.ts, running one
  * handler is in attempt.ts, many jobs in one call of a handler are batch.ts, and which jobs share a slot is units.ts.
  */
+import { Aging } from "./aging.js";
 import { about, announceSettled } from "./announce.js";
 import { Attempt, describeError, type AttemptDeps, type SettledElsewhere } from "./attempt.js";
 import { startBatch, type BatchProcessor } from "./batch.js";
@@ -87,6 +88,7 @@ export class Worker<Tx = never> {
   readonly #timing: { leaseMs: number; stuckAfterMs: number; pollMs: number; abortGraceMs: number };
   readonly #middleware: Middleware[] = [];
   readonly #pace = new Pace();
+  readonly #aging = new Aging();
   readonly #settlements: Batcher<Settlement, SettleResult>;
   readonly #upkeep: Upkeep;
   readonly #breakers: Breakers;
@@ -452,9 +454,11 @@ export class Worker<Tx = never> {
     if (group !== null && !isBatch && limit < prefetch / 2) return "later";
     // Each group gets to be first in turn, and within it each type. Types of other groups are named for what the store says of them:
     // when the next job is due, and which are limited.
-    const types = inTurn([...limits.keys()], Math.floor(this.#turn / this.#groups.length)).map((processor) =>
-      typeOf(processor, group?.includes(processor) ? limits.get(processor)! : 0),
-    );
+    const types = inTurn([...limits.keys()], Math.floor(this.#turn / this.#groups.length)).map((processor) => {
+      const isAskedFor = group?.includes(processor) === true;
+      const aged = isAskedFor ? this.#aging.shareOf(processor.definition.type, this.#clock.now()) : 0;
+      return { ...typeOf(processor, isAskedFor ? limits.get(processor)! : 0), aged };
+    });
     if (limit > 0) this.#turn++;
     return { limit, types, group, groups };
   }
@@ -509,7 +513,10 @@ export class Worker<Tx = never> {
     if (request.limit > 0) this.#pace.claimTook(this.#claimedAt - startedAt);
 
     const jobs = [...strays, ...answer.jobs];
-    for (const job of jobs) this.#inHand.add(job);
+    for (const job of jobs) {
+      this.#inHand.add(job);
+      this.#aging.claimed(job.type, 1);
+    }
     if (this.#state !== "running" || this.#lease?.workerId !== request.workerId) {
       for (const job of jobs) this.#settle(this.#unstarted(job), { kind: "interrupted" });
       this.#tellWhenQuiet();
@@ -766,7 +773,7 @@ function typeOf(processor: Processor, limit: number): ClaimedType {
   const { type, version, concurrency, controls } = processor.definition;
   const batch = batchRulesOf(processor);
   const company = batch === null || batch.min === 1 ? null : { min: batch.min, waitMs: batch.waitMs };
-  return { type, limit, maxVersion: version, concurrency, controls, company };
+  return { type, limit, maxVersion: version, concurrency, controls, company, aged: 0 };
 }
 
 function inTurn<T>(all: readonly T[], turn: number): readonly T[] {

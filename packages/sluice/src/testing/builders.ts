@@ -55,7 +55,14 @@ export function aClaim({
 }: Partial<Omit<ClaimRequest, "types">> & {
   readonly types?: readonly (string | (Partial<ClaimRequest["types"][number]> & { readonly type: string }))[];
 } = {}): ClaimRequest {
-  const unlimited = { limit: 1_000_000, maxVersion: 1_000_000, concurrency: null, controls: null, company: null };
+  const unlimited = {
+    limit: 1_000_000,
+    maxVersion: 1_000_000,
+    concurrency: null,
+    controls: null,
+    company: null,
+    aged: 0,
+  };
   return {
     workerId: defaultWorkerId,
     limit: 100,

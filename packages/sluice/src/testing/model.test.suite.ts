@@ -89,6 +89,7 @@ const bothTypes = ["bake", "brew"].map((type) => ({
   concurrency: null,
   controls: null,
   company: null,
+  aged: 0,
 }));
 type Act = "cancel" | "retry" | "discard" | "edit" | "release";
 type Ending =
@@ -160,7 +161,8 @@ export function aCommand(): fc.Arbitrary<Command> {
     type,
     limit: fc.constantFrom(1, 3),
     maxVersion: fc.constantFrom(1, 2),
-    company: fc.constant(null),
+    company: fc.constantFrom(null, null, { min: 2, waitMs: 2_000 }),
+    aged: fc.constantFrom(0, 0, 1),
     concurrency: fc.constantFrom(null, null, 1, 2),
     controls: fc.constantFrom(null, null, { concurrencyPerKey: 1, rate: null, ratePerKey: null }),
   });
@@ -211,7 +213,7 @@ export function aCommand(): fc.Arbitrary<Command> {
     { weight: 3, arbitrary: fc.record({ does: fc.constant("amendOne" as const), job: newest, act }) },
     {
       weight: 3,
-      arbitrary: fc.record({ does: fc.constant("advance" as const), ms: fc.constantFrom(1, 1_000, 2_500) }),
+      arbitrary: fc.record({ does: fc.constant("advance" as const), ms: fc.constantFrom(1, 1_000, 2_500, 61_000) }),
     },
     { weight: 2, arbitrary: fc.record({ does: fc.constant("findLost" as const), limit: some }) },
     { weight: 3, arbitrary: fc.record({ does: fc.constant("heartbeat" as const), worker }) },

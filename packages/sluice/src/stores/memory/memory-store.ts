@@ -35,6 +35,7 @@ import type {
   WorkerBeat,
   WorkerRecord,
 } from "../../store.js";
+import { agedAfterMs } from "../../aging.js";
 import { admit, companyUntil, gateOf } from "../../admission.js";
 import { amendOne, enqueueOne, giveBackKey, held, hold, move, replan, settleOne, toRecord } from "../../moves.js";
 import { changeSettings, concurrencyOf, doesReplan, isGated } from "../../settings.js";
@@ -83,8 +84,9 @@ export class MemoryStore implements Store {
 
     const jobs: ClaimedJob[] = [];
     const nextAts: number[] = [];
-    for (const wanted of this.#workers.isLost(request.workerId) ? [] : request.types) {
-      const limit = Math.min(wanted.limit, request.limit - jobs.length);
+    const isLost = this.#workers.isLost(request.workerId);
+    for (const wanted of request.types) {
+      const limit = isLost ? 0 : Math.min(wanted.limit, request.limit - jobs.length);
       const { started, nextAt } = this.#claimOf(wanted, limit, now);
       for (const row of started) jobs.push(this.#start(row, request.workerId, now));
       if (nextAt !== null) nextAts.push(nextAt);
@@ -119,6 +121,7 @@ export class MemoryStore implements Store {
         ? null
         : companyUntil(wanted.company, { jobs: most, firstDueAt: candidates[0]!.job.runAt }, now);
     if (until !== null) return { started, nextAt: until };
+    candidates.unshift(...takeAged(candidates, wanted.aged, now));
     for (const row of limit > 0 ? candidates : []) {
       if (started.length === limit) break;
       const verdict = admit(gate, type, row.job);
@@ -393,6 +396,14 @@ export class MemoryStore implements Store {
 }
 
 /** When the first of them became pending, or was due. */
+/** Takes out those of the lowest priority that have waited for long. @param candidates In turn. */
+function takeAged(candidates: MemoryRow[], most: number, now: number): readonly MemoryRow[] {
+  const lowest = candidates.at(-1)?.job.priority;
+  if (most === 0 || lowest === candidates[0]?.job.priority) return [];
+  const first = candidates.findIndex(({ job }) => job.priority === lowest);
+  return candidates[first]!.job.runAt <= now - agedAfterMs ? candidates.splice(first, most) : [];
+}
+
 function isTimed({ state }: JobRecord): boolean {
   return state === "scheduled" || state === "retrying";
 }

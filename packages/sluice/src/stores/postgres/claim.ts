@@ -2,11 +2,12 @@
  * Hands pending jobs to a worker: one statement for all types, which skips what others are claiming at the same moment.
  */
 import type { ClaimAnswer, ClaimedType, ClaimRequest } from "../../store.js";
-import { Cursor } from "./cursor.js";
+import { agedAfterMs } from "../../aging.js";
+import { Cursor, type Span } from "./cursor.js";
 import type { Database } from "./database.js";
 import { Effects } from "./effects.js";
 import type { Landing } from "./effects.js";
-import { claimGated } from "./gated.js";
+import { claimGated, selectAged } from "./gated.js";
 import { toClaimed } from "./rows.js";
 import type { ClaimedRow } from "./rows.js";
 
@@ -137,7 +138,8 @@ export class Claiming {
   async #claimPart(request: ClaimRequest): Promise<Part> {
     const [first] = request.types;
     if (first !== undefined && this.#isGated(first)) return this.#claimGated(request, first);
-    const started = [await this.#start(request)];
+    const started: Started[] = await this.#startAged(request);
+    started.push(await this.#start(withoutThose(request, started)));
     const claimed = () => started.reduce((sum, { rows }) => sum + rows.length, 0);
     for (const more of [
       () => this.#promoteIfDue(request, started.at(-1)!),
@@ -198,14 +200,35 @@ export class Claiming {
     for (const id of ids) this.#unkeyed.delete(id);
   }
 
+  /** Of types that ask for it, jobs of the lowest priority that have waited for long, before all others. */
+  async #startAged(request: ClaimRequest): Promise<Started[]> {
+    const types = request.types.filter(({ aged }) => aged > 0);
+    if (types.length === 0 || request.limit === 0) return [];
+    const agedBefore = Math.floor((this.#database.dialect.now ?? this.#offset + performance.now()) - agedAfterMs);
+    const places = await this.#database.rows<{ type: string; urgency: number }>(selectAged, [
+      types.map(({ type }) => type),
+      types.map(({ maxVersion }) => maxVersion),
+      agedBefore,
+    ]);
+    if (places.length === 0) return [];
+    const urgencies = new Map(places.map(({ type, urgency }) => [type, urgency]));
+    const wanted = types
+      .filter(({ type }) => urgencies.has(type))
+      .map((each) => ({ ...each, limit: Math.min(each.limit, each.aged) }));
+    const spanOf = ({ type }: ClaimedType) => {
+      const urgency = urgencies.get(type)!;
+      return [{ fromUrgency: urgency, fromRank: 0, toUrgency: urgency }];
+    };
+    return [await this.#start({ ...request, types: wanted }, spanOf)];
+  }
+
   // ── the statement ─────────────────────────────────────────────────────────
 
-  async #start({ workerId, limit, types }: ClaimRequest): Promise<Started> {
-    const spans = types.flatMap((wanted, index) =>
-      this.#cursor(wanted)
-        .spans()
-        .map((span) => ({ ...span, type: index + 1 })),
-    );
+  async #start(
+    { workerId, limit, types }: ClaimRequest,
+    spansOf: (wanted: ClaimedType) => readonly Span[] = (wanted) => this.#cursor(wanted).spans(),
+  ): Promise<Started> {
+    const spans = types.flatMap((wanted, index) => spansOf(wanted).map((span) => ({ ...span, type: index + 1 })));
     const [row] = await this.#database.rows<Claims>(claimReady, [
       workerId,
       types.map(({ type }) => type),

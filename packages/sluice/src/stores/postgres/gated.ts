@@ -2,6 +2,7 @@
  * Claims of types whose jobs must be asked for one by one: those with rates, a concurrency per key, or jobs that wait for company. In
  * a transaction that has the type to itself; what may start is said by the core (admission.ts), as in every store.
  */
+import { agedAfterMs } from "../../aging.js";
 import { admit, companyUntil, gateOf, keysOf } from "../../admission.js";
 import type { Gate } from "../../admission.js";
 import type { Controls, HeldBy } from "../../job.js";
@@ -49,13 +50,16 @@ export async function claimGated(
     now,
     processing: () => Number(state!.processing),
   });
-  const until = await waitsUntil(sql, wanted, { limit: Math.min(limit, gate.room), now });
+  const most = state!.is_lost ? 0 : Math.min(limit, gate.room);
+  const until = await waitsUntil(sql, wanted, { limit: most, now });
   if (until !== null) return { now, rows: [], nextAt: Math.min(until, due ?? Infinity), isLimited };
   const rows: StartedRow[] = [];
   let firstAt = due ?? Infinity;
   let putAside = 0;
   while (rows.length < limit && gate.room > 0 && gate.nextAt === null && !state!.is_lost) {
-    const candidates = await candidatesOf(sql, wanted, limit - rows.length);
+    const isFirst = putAside === 0 && rows.length === 0;
+    const aged = isFirst ? await agedOf(sql, wanted, { limit, now }) : [];
+    const candidates = aged.length > 0 ? aged : await candidatesOf(sql, wanted, limit - rows.length);
     if (candidates.length === 0) break;
     if (putAside >= mostPutAside) return { now, rows, nextAt: now, isLimited };
     const judged = await judge(sql, gate, wanted.type, candidates);
@@ -120,12 +124,30 @@ async function judge(sql: Sql, gate: Gate, type: string, candidates: readonly Ca
   return judged;
 }
 
+/** Those of the lowest priority that have waited for long, where there are others. */
+async function agedOf(
+  sql: Sql,
+  { type, maxVersion, aged }: ClaimedType,
+  { limit, now }: { readonly limit: number; readonly now: number },
+): Promise<readonly Candidate[]> {
+  if (aged === 0) return [];
+  const [place] = await sql.rows<{ urgency: number }>(selectAged, [[type], [maxVersion], now - agedAfterMs]);
+  if (place === undefined) return [];
+  const rows = await sql.rows<CandidateRow>(lockOfUrgency, [type, maxVersion, Math.min(aged, limit), place.urgency]);
+  return toCandidates(rows);
+}
+
 async function candidatesOf(sql: Sql, { type, maxVersion }: ClaimedType, limit: number): Promise<readonly Candidate[]> {
-  const rows = await sql.rows<{ id: string; controls: string | null; held_by: HeldBy | null }>(lockCandidates, [
-    type,
-    maxVersion,
-    limit,
-  ]);
+  return toCandidates(await sql.rows<CandidateRow>(lockCandidates, [type, maxVersion, limit]));
+}
+
+interface CandidateRow {
+  readonly id: string;
+  readonly controls: string | null;
+  readonly held_by: HeldBy | null;
+}
+
+function toCandidates(rows: readonly CandidateRow[]): readonly Candidate[] {
   return rows.map(({ id, controls, held_by: heldBy }) => ({
     id,
     controls: controls === null ? null : (JSON.parse(controls) as Controls),
@@ -188,6 +210,54 @@ const lockCandidates = `
   order by -job.priority, job.rank, job.id
   limit $3
   for no key update skip locked`;
+
+// jobs_ready, from the place of the urgency on.
+const lockOfUrgency = `
+  select job.id, job.controls, job.held_by
+  from sluice.jobs as job
+  where job.state = 'pending'
+    and job.type = $1
+    and job.version <= $2
+    and -job.priority = $4
+  order by -job.priority, job.rank, job.id
+  limit $3
+  for no key update skip locked`;
+
+/**
+ * The urgency (the negative priority) from which aged jobs of each type are claimed: the greatest, where there is another and its
+ * first has waited for long. jobs_ready, both ends of it.
+ */
+export const selectAged = `
+  select wanted.type, last.urgency
+  from unnest($1::text[], $2::int[]) as wanted (type, max_version)
+  cross join lateral (
+    select -job.priority as urgency
+    from sluice.jobs as job
+    where job.state = 'pending'
+      and job.type = wanted.type
+      and job.version <= wanted.max_version
+    order by -job.priority desc, job.rank desc, job.id desc
+    limit 1
+  ) as last
+  cross join lateral (
+    select job.run_at
+    from sluice.jobs as job
+    where job.state = 'pending'
+      and job.type = wanted.type
+      and job.version <= wanted.max_version
+      and -job.priority = last.urgency
+    order by -job.priority, job.rank, job.id
+    limit 1
+  ) as first
+  where first.run_at <= $3::bigint
+    and exists (
+      select 1
+      from sluice.jobs as job
+      where job.state = 'pending'
+        and job.type = wanted.type
+        and job.version <= wanted.max_version
+        and -job.priority < last.urgency
+    )`;
 
 // jobs_in_key.
 const countInKeys = `

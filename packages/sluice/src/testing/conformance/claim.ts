@@ -13,6 +13,7 @@ export function claimCases(test: TestCase): void {
   limits(test);
   dueTimes(test);
   company(test);
+  aging(test);
 }
 
 function whatAClaimDoes(test: TestCase): void {
@@ -332,6 +333,47 @@ function dueTimes(test: TestCase): void {
 
     only(jobs);
     assert.equal(nextDueInMs, null);
+  });
+}
+
+/** Of jobs with a low priority, some are handed over although others come first. */
+function aging(test: TestCase): void {
+  const wanted = { type: "example", aged: 1 };
+
+  test("the longest waiting of the lowest priority gets its share once it has waited for a minute", async (scene) => {
+    const low = [await scene.enqueue({ priority: -5 }), await scene.enqueue({ priority: -5 })];
+    scene.clock.advance(minute - 1);
+    const high = [await scene.enqueue(), await scene.enqueue(), await scene.enqueue()];
+
+    const before = await scene.claimIds({ types: [wanted], limit: 1 });
+    scene.clock.advance(1);
+    const onTime = await scene.claimIds({ types: [wanted], limit: 2 });
+    const without = await scene.claimIds({ limit: 2 });
+
+    assert.deepEqual([before, new Set(onTime), without], [[high[0]], new Set([low[0], high[1]]), [high[2], low[1]]]);
+  });
+
+  test("a share that finds one priority only changes nothing", async (scene) => {
+    const ids = [await scene.enqueue(), await scene.enqueue()];
+    scene.clock.advance(hour);
+    assert.deepEqual(await scene.claimIds({ types: [{ ...wanted, aged: 5 }], limit: 1 }), [ids[0]]);
+  });
+
+  test("a share goes no further than the limits of the type", async (scene) => {
+    for (let n = 0; n < 3; n++) await scene.enqueue({ priority: -5 });
+    scene.clock.advance(hour);
+    await scene.enqueue();
+    const narrow = { ...wanted, aged: 3, concurrency: 2 };
+    assert.equal((await scene.claimIds({ types: [narrow] })).length, 2);
+    assert.equal((await scene.claimIds({ types: [narrow] })).length, 0);
+  });
+
+  test("where each job is asked for, the aged are asked for first", async (scene) => {
+    const low = await scene.enqueue({ priority: -5 });
+    scene.clock.advance(hour);
+    await scene.enqueue();
+    const controls = { concurrencyPerKey: 1, rate: null, ratePerKey: null };
+    assert.deepEqual(await scene.claimIds({ types: [{ ...wanted, controls }], limit: 1 }), [low]);
   });
 }
 

@@ -257,7 +257,14 @@ export function settingsCases(test: TestCase): void {
     const types = ["z", { type: "c", concurrency: 1 }, "b", "a"];
     const claim = async (limit: number) => {
       const wanted = types.map((type) => (typeof type === "string" ? { type, concurrency: null } : type));
-      const request = wanted.map((each) => ({ limit: 5, maxVersion: 1, controls: null, company: null, ...each }));
+      const request = wanted.map((each) => ({
+        limit: 5,
+        maxVersion: 1,
+        controls: null,
+        company: null,
+        aged: 0,
+        ...each,
+      }));
       return (await scene.store.claim({ workerId: "worker-1", limit, types: request })).limited;
     };
 

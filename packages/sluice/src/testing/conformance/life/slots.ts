@@ -11,6 +11,29 @@ import type { LifeCase, Stage } from "./stage.js";
 const neverMs = 365 * 24 * 3_600_000;
 
 export function slotCases(test: LifeCase): void {
+  test("an endless stream of the highest priority does not starve the lowest", async (stage) => {
+    const type = aType();
+    const ran = { high: 0, low: 0 };
+    let isOver = false;
+    await stage.work(
+      [
+        handle(type, async ({ priority }) => {
+          if (priority < 0) ran.low++;
+          else ran.high++;
+          await Promise.resolve();
+          if (!isOver && priority >= 0) await stage.queue.enqueue(type, { n: 0 });
+        }),
+      ],
+      { concurrency: 4 },
+    );
+    await stage.enqueueMany(type, tasks(8));
+    await stage.enqueueMany(type, tasks(3), { priority: -10 });
+    for (let waits = 0; ran.low < 3 && waits < 200; waits++) await stage.pass(1_000);
+    isOver = true;
+    assert.equal(ran.low, 3);
+    assert.ok(ran.high > ran.low * 9, `${ran.high} of the highest`);
+  });
+
   test("a scheduled job does not run before its time", async (stage) => {
     const type = aType();
     const ran: number[] = [];
