@@ -56,7 +56,7 @@ export function faultOfRate({ limit, perMs, burst }: Rate): string | null {
 
 /** @throws {JobsError} INVALID_OPTIONS */
 export function checkRate(option: string, rate: Rate): Rate {
-  const fault = typeof rate === "object" && rate !== null ? faultOfRate(rate) : "must be { limit, perMs }";
+  const fault = typeof rate === "object" && rate !== null ? faultOfRate(rate) : "is no rate; give { limit, perMs }";
   if (fault === null) return rate;
   throw new JobsError("INVALID_OPTIONS", `${option} ${fault}.`, { option, value: rate });
 }

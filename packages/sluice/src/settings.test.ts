@@ -50,3 +50,42 @@ test("a name that no type can have is refused", async () => {
 
   await expect(queue.pause("no such type!")).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
 });
+
+test.each([
+  { rate: { limit: 0, perMs: 1_000 } },
+  { ratePerKey: { limit: 1, perMs: 1e12 } },
+  { rate: 5 as never },
+  { concurrencyPerKey: 0 },
+  { enqueueLimit: { maxBacklog: -1 } },
+  { enqueueLimit: { rate: { limit: Number.NaN, perMs: 1 } } },
+  { enqueueLimit: { ratePerCaller: { limit: 1, perMs: 0 } } },
+  { rollout: { percentage: 101 } },
+  { breaker: { dependency: "smtp", error: "", openMs: 1, level: 1 } },
+  { concurrancy: 3 } as never,
+])("the patch %j is refused, and says what to give", async (patch) => {
+  const queue = new Queue({ store: await memory() });
+  const change = queue.setType("example", patch);
+  await expect(change).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+  await expect(change).rejects.toThrow(/give|no setting|can only/i);
+  expect(await queue.settings()).toEqual([]);
+});
+
+test.each([
+  { rate: { limit: -1, perMs: 1_000 } },
+  { concurrencyPerKey: 2 },
+  { ratePerKey: { limit: 1, perMs: 1_000 } },
+  { groupCost: () => 1 },
+  { enqueueLimit: { maxBacklog: 0.5 } },
+  { breaker: { failures: 9, of: 3 } },
+  { whenOff: "drop" as never },
+])("the definition with %j is refused", (options) => {
+  expect(() => defineJob({ type: "example", payload: z.object({}), ...options })).toThrow(
+    expect.objectContaining({ code: "INVALID_DEFINITION" }) as Error,
+  );
+});
+
+test.each([0, -1, Number.NaN, Infinity, 1e12])("a weight of %s is refused when a job is enqueued", async (weight) => {
+  const type = defineJob({ type: "example", payload: z.object({}), weight: () => weight });
+  const queue = new Queue({ store: await memory() });
+  await expect(queue.enqueue(type, {})).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+});
