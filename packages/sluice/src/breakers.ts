@@ -79,10 +79,10 @@ export class Breakers {
     if (breaker === undefined) return this.#count(rule, error);
     // It began before the breaker opened: its end says nothing that is not known.
     if (startedAt < breaker.until) return;
-    if (error !== null) return void this.#change(rule, () => opened(rule, breaker, error));
+    if (error !== null) return void this.#change(rule, opened(rule, breaker, error));
     const successes = (this.#successes.get(type) ?? 0) + 1;
     this.#successes.set(type, successes);
-    if (successes >= breaker.level) void this.#change(rule, () => widened(breaker));
+    if (successes >= breaker.level) void this.#change(rule, widened(breaker));
   }
 
   #count(rule: BreakerRule, error: string | null): void {
@@ -93,29 +93,33 @@ export class Breakers {
     if (window.length > of) window.shift();
     if (error === null || window.filter((isFailure) => isFailure).length < failures) return;
     window.length = 0;
-    void this.#change(rule, () => opened(rule, null, error));
+    void this.#change(rule, opened(rule, null, error));
   }
 
   /** For every type of this worker that needs the same; what somebody else has changed meanwhile stands. */
-  #change(rule: BreakerRule, decide: () => BreakerChange): Promise<void> {
-    const change = decide();
-    const types = [...this.#options.rules].filter(([, each]) => each.dependency === rule.dependency);
+  #change(rule: BreakerRule, change: BreakerChange): Promise<void> {
+    // The version that was decided on, not the one known when it is this change's turn: in between, a refresh may have seen that
+    // another worker opened the breaker again, and a success from before must not undo that.
+    const decided = [...this.#options.rules]
+      .filter(([, each]) => each.dependency === rule.dependency)
+      .map(([type]) => ({ type, ifVersion: this.#versions.get(type) ?? 0 }));
     // At once for this worker, which must not wait for the store to know it.
-    for (const [type] of types) this.#successes.set(type, 0);
+    for (const { type } of decided) this.#successes.set(type, 0);
     return this.#then(async () => {
-      for (const [type] of types) await this.#set(type, change);
+      for (const { type, ifVersion } of decided) await this.#set(type, change, ifVersion);
     });
   }
 
-  async #set(type: string, change: BreakerChange): Promise<void> {
+  async #set(type: string, change: BreakerChange, ifVersion: number): Promise<void> {
     const patch = { breaker: change };
     const reason = change === null ? "it works again" : change.error;
-    const ifVersion = this.#versions.get(type) ?? 0;
     const { outcome, settings } = await this.#options.store.setType({ type, patch, ifVersion, actor, reason });
     this.#versions.set(type, settings.version);
     this.#see(type, settings.breaker);
     // Somebody was quicker. If it was about something else than the breaker, the next end of an attempt says so again.
-    if (outcome === "stale" && change !== null && settings.breaker === null) await this.#set(type, change);
+    if (outcome === "stale" && change !== null && settings.breaker === null) {
+      await this.#set(type, change, settings.version);
+    }
   }
 
   #see(type: string, breaker: Breaker | null): void {
@@ -137,7 +141,7 @@ export class Breakers {
       const [other] = [...settings.values()].flatMap(({ breaker }) =>
         breaker !== null && breaker.dependency === dependency && breaker.level === 1 ? [breaker] : [],
       );
-      if (other !== undefined) await this.#set(type, other);
+      if (other !== undefined) await this.#set(type, other, this.#versions.get(type)!);
     }
   }
 

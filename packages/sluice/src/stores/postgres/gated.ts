@@ -65,7 +65,7 @@ export async function claimGated(
     const judged = await judge(sql, gate, wanted.type, candidates);
     for (const { at } of judged.scheduled) firstAt = Math.min(firstAt, at);
     putAside += judged.blocked.length + judged.scheduled.length;
-    if (judged.started.length > 0) rows.push(...(await start(sql, workerId, judged.started)));
+    if (judged.started.length > 0) rows.push(...(await start(sql, judged.started, { workerId, now })));
     await setAside(sql, judged, effects);
   }
   const nextAt = Math.min(gate.nextAt ?? Infinity, firstAt);
@@ -155,8 +155,13 @@ function toCandidates(rows: readonly CandidateRow[]): readonly Candidate[] {
   }));
 }
 
-async function start(sql: Sql, workerId: string, ids: readonly string[]): Promise<readonly StartedRow[]> {
-  const [row] = await sql.rows<{ jobs: string }>(startChosen, [ids, workerId]);
+/** They started when it was decided: several statements later, more might seem to have started in a time than the rate allows. */
+async function start(
+  sql: Sql,
+  ids: readonly string[],
+  { workerId, now }: { readonly workerId: string; readonly now: number },
+): Promise<readonly StartedRow[]> {
+  const [row] = await sql.rows<{ jobs: string }>(startChosen, [ids, workerId, now]);
   return JSON.parse(row!.jobs) as StartedRow[];
 }
 
@@ -269,7 +274,7 @@ const countInKeys = `
 const startChosen = `
   with started as (
     update sluice.jobs as job
-    set state = 'processing', epoch = job.epoch + 1, attempt = job.attempt + 1, worker_id = $2, started_at = :now, held_by = null
+    set state = 'processing', epoch = job.epoch + 1, attempt = job.attempt + 1, worker_id = $2, started_at = $3::bigint, held_by = null
     where job.id = any ($1::uuid[])
     returning job.*
   ),
