@@ -9,7 +9,7 @@ import { handle } from "../../../processor.js";
 import { aType } from "./stage.js";
 import type { LifeCase, Stage, Task } from "./stage.js";
 
-const breaker: BreakerOptions = { failures: 3, of: 5, openMs: 10_000 };
+const breaker: BreakerOptions = { failures: 3, of: 5, openMs: 1_000 };
 const retry = exponential({ attempts: 4, baseMs: 100, maxMs: 1_000 });
 
 export function breakerCases(test: LifeCase): void {
@@ -25,7 +25,7 @@ export function breakerCases(test: LifeCase): void {
     const [record] = await stage.queue.settingsHistory({ type: type.type });
     assert.equal(record?.actor, "circuit breaker");
     const soFar = calls;
-    await stage.pass(5_000);
+    await stage.pass(500);
     assert.equal(calls, soFar);
     assert.ok(soFar <= 10, `${soFar} calls`);
   });
@@ -35,8 +35,8 @@ export function breakerCases(test: LifeCase): void {
     let isDown = true;
     await stage.work([handle(type, () => (isDown ? down() : undefined))], { concurrency: 4 });
     const jobs = await stage.enqueueMany(type, tasks(100));
-    // Down for three openings: 10 s, 20 s, 40 s.
-    await until(stage, async () => ((await breakerOf(stage))?.openMs ?? 0) >= 40_000);
+    // Down for three openings: 1 s, 2 s, 4 s.
+    await until(stage, async () => ((await breakerOf(stage))?.openMs ?? 0) >= 4_000);
     isDown = false;
 
     await stage.allCompleted();
@@ -50,7 +50,7 @@ export function breakerCases(test: LifeCase): void {
     let isDown = true;
     await stage.work([handle(type, () => (isDown ? down() : undefined))], { concurrency: 1 });
     await stage.enqueueMany(type, tasks(4));
-    await until(stage, async () => ((await breakerOf(stage))?.openMs ?? 0) >= 80_000);
+    await until(stage, async () => ((await breakerOf(stage))?.openMs ?? 0) >= 4_000);
     isDown = false;
     await until(
       stage,
@@ -116,7 +116,7 @@ async function breakerOf(stage: Stage) {
 
 async function until(stage: Stage, isSo: () => Promise<boolean>): Promise<void> {
   for (let waits = 0; !(await isSo()); waits++) {
-    assert.ok(waits < 600, "waited in vain");
-    await stage.pass(500);
+    assert.ok(waits < 200, "waited in vain");
+    await stage.pass(200);
   }
 }
