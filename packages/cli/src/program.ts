@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addCopy } from "./commands/copy.js";
 import { addMigrate } from "./commands/migrate.js";
+import { addTypes } from "./commands/types.js";
 import { addWhy } from "./commands/why.js";
 import type { Output } from "./output.js";
 
@@ -59,6 +60,7 @@ function toProgram(context: Context): Command {
     });
   addMigrate(program, context);
   addCopy(program, context);
+  addTypes(program, context);
   addWhy(program, context);
   return program;
 }

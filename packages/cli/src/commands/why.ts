@@ -2,35 +2,24 @@
  * `sluice why`: one sentence that says why a job is not running, or what has become of it. What the reason is, is the library's to
  * know (Queue.waiting); here it gets words.
  */
-import { Option, type Command } from "commander";
-import { Queue, type Job, type Place, type Waiting } from "sluice";
-import { postgres } from "sluice/postgres";
-import { sqlite } from "sluice/sqlite";
-import { addressHelp, notEmpty, placeOf, Refusal, toAddress, type Address } from "../address.js";
+import type { Command } from "commander";
+import type { Job, Place, Queue, Waiting } from "sluice";
+import { notEmpty, placeOf, Refusal, type Address } from "../address.js";
+import { withQueue, withStoreOptions, type StoreOptions } from "../open.js";
 import type { Context } from "../program.js";
 import { count, duration, instant, many } from "../words.js";
 
-interface WhyOptions {
-  readonly store: string;
-  readonly schema?: string;
+interface WhyOptions extends StoreOptions {
   readonly json?: true;
 }
 
 export function addWhy(program: Command, { output, finish }: Context): void {
-  const store = new Option("--store <address>", addressHelp)
-    .env("SLUICE_STORE")
-    .argParser(notEmpty)
-    .makeOptionMandatory();
-  program
-    .command("why")
+  withStoreOptions(program.command("why"))
     .description("say why a job is not running")
     .argument("<id>", "the id of the job", notEmpty)
-    .addOption(store)
-    .option("--schema <name>", 'the PostgreSQL schema of the store (default: "sluice")', notEmpty)
     .option("--json", "print the answer as JSON")
     .action(async (id: string, options: WhyOptions) => {
-      const address = toAddress(options.store, "--store", options.schema);
-      const { job, waiting } = await ask(address, id);
+      const { job, waiting } = await withQueue(options, (queue, address) => ask(queue, id, address));
       if (options.json === true) {
         output.json({ id, type: job.type, status: job.status, state: job.state, waiting });
       } else {
@@ -40,23 +29,16 @@ export function addWhy(program: Command, { output, finish }: Context): void {
     });
 }
 
-async function ask(address: Address, id: string): Promise<{ readonly job: Job; readonly waiting: Waiting | null }> {
-  // To look is not to migrate.
-  const options = { migrate: false } as const;
-  const store =
-    address.kind === "sqlite"
-      ? await sqlite({ ...options, path: address.path })
-      : await postgres({ ...options, ...address, listenUrl: null });
-  try {
-    const queue = new Queue<unknown>({ store });
-    // In this order: a job that is claimed between the two is told as running, not as one that waits for nothing.
-    const waiting = await queue.waiting(id);
-    const job = await queue.get(id);
-    if (job === null) throw new Refusal(`There is no job ${id} in ${placeOf(address)}. It may have been pruned.`);
-    return { job, waiting: job.status === "pending" ? waiting : null };
-  } finally {
-    await store.close();
-  }
+async function ask(
+  queue: Queue<unknown>,
+  id: string,
+  address: Address,
+): Promise<{ readonly job: Job; readonly waiting: Waiting | null }> {
+  // In this order: a job that is claimed between the two is told as running, not as one that waits for nothing.
+  const waiting = await queue.waiting(id);
+  const job = await queue.get(id);
+  if (job === null) throw new Refusal(`There is no job ${id} in ${placeOf(address)}. It may have been pruned.`);
+  return { job, waiting: job.status === "pending" ? waiting : null };
 }
 
 function sentenceFor(waiting: Waiting, { type }: Job): string {
