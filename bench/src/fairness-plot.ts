@@ -54,9 +54,9 @@ function legend(experiment: Experiment): string {
   return (["with", "without"] as const)
     .map((name, index) => {
       const before = count(experiment[name].at(-1)!.largeBefore);
-      const at = left + index * 330;
+      const at = left + index * 320;
       const dash = name === "without" ? ' stroke-dasharray="7 4"' : "";
-      return `<path d="M${at} 48h32" stroke="${colours[name]}" stroke-width="2.5"${dash}/><text x="${at + 40}" y="52">${name} a group: ${before} large ones before the last</text>`;
+      return `<path d="M${at} 48h32" stroke="${colours[name]}" stroke-width="2.5"${dash}/><text x="${at + 40}" y="52">${name} a group: the last after ${before} large ones</text>`;
     })
     .join("\n");
 }

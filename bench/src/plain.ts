@@ -5,6 +5,9 @@
  */
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import type * as PostgresBed from "./postgres-bed.js";
+import type * as Scenarios from "./scenarios.js";
+import type * as SqliteBed from "./sqlite-bed.js";
 
 const [root, name, url, what, concurrency, jobs, seconds] = process.argv.slice(2) as [
   string,
@@ -13,11 +16,11 @@ const [root, name, url, what, concurrency, jobs, seconds] = process.argv.slice(2
   "drain" | "enqueue",
   ...string[],
 ];
-const { drain, enqueueLatency } = await load<typeof import("./scenarios.js")>("scenarios.js");
+const { drain, enqueueLatency } = await load<typeof Scenarios>("scenarios.js");
 const bed =
   name === "postgres"
-    ? await (await load<typeof import("./postgres-bed.js")>("postgres-bed.js")).postgresBed(url)
-    : (await load<typeof import("./sqlite-bed.js")>("sqlite-bed.js")).sqliteBed();
+    ? await (await load<typeof PostgresBed>("postgres-bed.js")).postgresBed(url)
+    : (await load<typeof SqliteBed>("sqlite-bed.js")).sqliteBed();
 const { perSecond } = await bed.with<{ perSecond: number }>((store) =>
   what === "drain"
     ? drain(store, { concurrency: Number(concurrency), total: Number(jobs) })
