@@ -9,7 +9,7 @@ export interface BreakerOptions {
   readonly failures: number;
   /** … of the last so many attempts have failed, in one worker process. Attempts that only a new payload could help do not count. */
   readonly of: number;
-  /** How long nothing starts after it opened. Default 10,000; twice as long each time that the first try fails, up to 5 minutes. */
+  /** How long nothing starts after it opened. Default 10,000; twice as long each time that the first try fails, up to a minute. */
   readonly openMs?: number;
   /** What it is that fails, where several types need the same: one name, one breaker. Default: the type. */
   readonly dependency?: string;
@@ -34,11 +34,13 @@ export interface Breaker {
 export type BreakerChange = Omit<Breaker, "openedAt" | "until"> | null;
 
 const longestOpenMs = 5 * 60_000;
+/** So long, unless the rule says longer: one try a minute troubles nobody, and who is well again should not wait for more. */
+const longestGrownMs = 60_000;
 /** From here on everything may run again. */
 const closedLevel = 64;
 
 export function opened(rule: BreakerRule, before: Breaker | null, error: string): BreakerChange {
-  const openMs = before === null ? rule.openMs : Math.min(longestOpenMs, before.openMs * 2);
+  const openMs = before === null ? rule.openMs : Math.min(Math.max(rule.openMs, longestGrownMs), before.openMs * 2);
   return { dependency: rule.dependency, error: error.slice(0, 300), openMs, level: 1 };
 }
 
