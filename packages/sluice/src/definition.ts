@@ -132,6 +132,8 @@ export interface JobDefinition<Input = unknown, Payload = unknown, Result = unkn
   readonly controls: TypeControls | null;
   /** What flow control must know of a job; null where nothing of it depends on the payload. */
   readonly controlsOf: ((payload: Payload) => Controls) | null;
+  /** Its jobs take turns by group: what is claimed ahead has had its turn. */
+  readonly isGrouped: boolean;
   readonly enqueueLimit: EnqueueLimit | null;
   readonly whenOff: "hold" | "reject";
   readonly breaker: BreakerRule | null;
@@ -198,6 +200,7 @@ export function defineJob<
     concurrency,
     controls: controlsOfType(options, refuse),
     controlsOf: controlsOfJob(options),
+    isGrouped: options.group !== undefined,
     enqueueLimit: checkedLimit(options.enqueueLimit, refuse),
     whenOff: checkedWhenOff(options.whenOff ?? "hold", refuse),
     breaker: breakerRule(options, refuse),

@@ -435,11 +435,13 @@ export class Worker<Tx = never> {
     let prefetch = 0;
     const limits = new Map<Processor, number>();
     for (const processor of this.#processors.values()) {
-      const { type } = processor.definition;
+      const { type, isGrouped } = processor.definition;
       const batch = batchRulesOf(processor);
       const local = this.#typeConcurrency[type];
       const mayClaimAhead = batch === null && !isStuck && this.#mayWaitHere(processor);
-      const ahead = mayClaimAhead ? this.#pace.prefetchFor(type, this.#concurrency) : 0;
+      // Whoever comes to a type whose groups take turns waits for what was claimed ahead: no more than the slots.
+      const most = isGrouped ? this.#concurrency : Infinity;
+      const ahead = mayClaimAhead ? Math.min(most, this.#pace.prefetchFor(type, this.#concurrency)) : 0;
       const slots = local === undefined ? free + ahead : Math.min(free, local - this.#held.of(type));
       const limit = slots * (batch?.max ?? 1);
       if (ahead > prefetch) prefetch = ahead;
