@@ -52,7 +52,7 @@ export async function claimGated(
   });
   const most = state!.is_lost ? 0 : Math.min(limit, gate.room);
   const until = await waitsUntil(sql, wanted, { limit: most, now });
-  if (until !== null) return { now, rows: [], nextAt: Math.min(until, due ?? Infinity), isLimited };
+  if (until !== null) return { now, rows: [], nextAt: orNull(Math.min(until, due ?? Infinity)), isLimited };
   const rows: StartedRow[] = [];
   let firstAt = due ?? Infinity;
   let putAside = 0;
@@ -69,10 +69,14 @@ export async function claimGated(
     await setAside(sql, judged, effects);
   }
   const nextAt = Math.min(gate.nextAt ?? Infinity, firstAt);
-  return { now, rows, nextAt: nextAt === Infinity ? null : nextAt, isLimited };
+  return { now, rows, nextAt: orNull(nextAt), isLimited };
 }
 
-/** Until when those in turn wait for company; null: they do not. */
+function orNull(at: number): number | null {
+  return at === Infinity ? null : at;
+}
+
+/** Until when those in turn wait for company; Infinity: nobody is there; null: they do not wait. */
 async function waitsUntil(
   sql: Sql,
   { type, maxVersion, company }: ClaimedType,
@@ -80,7 +84,8 @@ async function waitsUntil(
 ): Promise<number | null> {
   if (company === null) return null;
   const waiting = await sql.rows<{ run_at: number | string }>(selectInTurn, [type, maxVersion, company.min]);
-  if (waiting.length === 0) return null;
+  // One that arrives from here on has no company that was looked for: the next claim's.
+  if (waiting.length === 0) return Infinity;
   const jobs = Math.min(waiting.length, limit);
   return companyUntil(company, { jobs, firstDueAt: Number(waiting[0]!.run_at) }, now);
 }
