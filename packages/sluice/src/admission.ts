@@ -5,7 +5,7 @@
 import type { Controls, HeldBy } from "./job.js";
 import { fitsAt, spend } from "./rate.js";
 import type { Rate } from "./rate.js";
-import { roomIn } from "./settings.js";
+import { concurrencyOf, isGated, roomIn } from "./settings.js";
 import type { TypeSettings } from "./settings.js";
 
 /** What a definition says about when its jobs may start, besides the concurrency of the type. */
@@ -108,6 +108,14 @@ export function gateOf(
     spent: new Map(),
     nextAt: null,
   };
+}
+
+/** Whether what is claimed of the type must start at once: it has taken a place, or a part of a rate, from other processes. */
+export function isLimited(
+  settings: TypeSettings,
+  { concurrency, controls }: { readonly concurrency: number | null; readonly controls: TypeControls | null },
+): boolean {
+  return controls !== null || isGated(settings) || concurrencyOf(settings, concurrency) !== null;
 }
 
 /** The keys that `admit` will ask for. */

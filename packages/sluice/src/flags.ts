@@ -78,8 +78,7 @@ export async function releaseHeld(
   store: Store<unknown>,
   { type, rollout }: TypeSettings,
   flags: ((context: FlagContext) => Promise<boolean | undefined>) | null = null,
-): Promise<number> {
-  let released = 0;
+): Promise<void> {
   let before: string | null = null;
   do {
     const filter = { types: [type], states: ["blocked"] } as const;
@@ -94,11 +93,9 @@ export async function releaseHeld(
     if (ids.length > 0) {
       const target = { ids };
       await store.amend({ action: "release", target, actor: "rollout", reason: "switched on" });
-      released += ids.length;
     }
     before = next;
   } while (before !== null);
-  return released;
 }
 
 export function contextOf(subject: {

@@ -36,9 +36,9 @@ import type {
   WorkerRecord,
 } from "../../store.js";
 import { agedAfterMs } from "../../aging.js";
-import { admit, companyUntil, gateOf } from "../../admission.js";
+import { admit, companyUntil, gateOf, isLimited } from "../../admission.js";
 import { amendOne, enqueueOne, giveBackKey, held, hold, move, replan, settleOne, toRecord } from "../../moves.js";
-import { changeSettings, concurrencyOf, doesReplan, isGated } from "../../settings.js";
+import { changeSettings, doesReplan } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import { MemoryBlobs } from "./memory-blobs.js";
 import { MemoryBook } from "./memory-book.js";
@@ -97,7 +97,9 @@ export class MemoryStore implements Store {
       jobs,
       nextDueInMs: this.#nextDueInMs(types, nextAts, now),
       cancels: this.#cancelsOf(request.workerId),
-      limited: request.types.filter((wanted) => this.#isLimited(wanted)).map(({ type }) => type),
+      limited: request.types
+        .filter((wanted) => isLimited(this.#book.settingsOf(wanted.type), wanted))
+        .map(({ type }) => type),
     };
   }
 
@@ -130,11 +132,6 @@ export class MemoryStore implements Store {
       else hold(this.#book, row, verdict === "block" ? "concurrency_key" : verdict);
     }
     return { started, nextAt: gate.nextAt };
-  }
-
-  #isLimited(wanted: ClaimedType): boolean {
-    const settings = this.#book.settingsOf(wanted.type);
-    return concurrencyOf(settings, wanted.concurrency) !== null || wanted.controls !== null || isGated(settings);
   }
 
   /** Scheduled and retrying jobs whose time has come become pending, in the place that their due time gives them. */

@@ -3,10 +3,10 @@
  * a transaction that has the type to itself; what may start is said by the core (admission.ts), as in every store.
  */
 import { agedAfterMs } from "../../aging.js";
-import { admit, companyUntil, gateOf, keysOf } from "../../admission.js";
+import { admit, companyUntil, gateOf, isLimited, keysOf } from "../../admission.js";
 import type { Gate } from "../../admission.js";
 import type { Controls, HeldBy } from "../../job.js";
-import { concurrencyOf, isGated, parseSettings } from "../../settings.js";
+import { parseSettings } from "../../settings.js";
 import type { ClaimedType } from "../../store.js";
 import type { Effects } from "./effects.js";
 import { freeKeys, lockLimits } from "./hold.js";
@@ -44,15 +44,14 @@ export async function claimGated(
   const now = Number(state!.now);
   const due = state!.next_due === null ? null : Number(state!.next_due);
   const settings = parseSettings(wanted.type, state!.settings);
-  const isLimited =
-    wanted.controls !== null || isGated(settings) || concurrencyOf(settings, wanted.concurrency) !== null;
+  const mustStart = isLimited(settings, wanted);
   const gate = gateOf(settings, wanted, {
     now,
     processing: () => Number(state!.processing),
   });
   const most = state!.is_lost ? 0 : Math.min(limit, gate.room);
   const until = await waitsUntil(sql, wanted, { limit: most, now });
-  if (until !== null) return { now, rows: [], nextAt: orNull(Math.min(until, due ?? Infinity)), isLimited };
+  if (until !== null) return { now, rows: [], nextAt: orNull(Math.min(until, due ?? Infinity)), isLimited: mustStart };
   const rows: StartedRow[] = [];
   let firstAt = due ?? Infinity;
   let putAside = 0;
@@ -61,7 +60,7 @@ export async function claimGated(
     const aged = isFirst ? await agedOf(sql, wanted, { limit, now }) : [];
     const candidates = aged.length > 0 ? aged : await candidatesOf(sql, wanted, limit - rows.length);
     if (candidates.length === 0) break;
-    if (putAside >= mostPutAside) return { now, rows, nextAt: now, isLimited };
+    if (putAside >= mostPutAside) return { now, rows, nextAt: now, isLimited: mustStart };
     const judged = await judge(sql, gate, wanted.type, candidates);
     for (const { at } of judged.scheduled) firstAt = Math.min(firstAt, at);
     putAside += judged.blocked.length + judged.scheduled.length;
@@ -69,7 +68,7 @@ export async function claimGated(
     await setAside(sql, judged, effects);
   }
   const nextAt = Math.min(gate.nextAt ?? Infinity, firstAt);
-  return { now, rows, nextAt: orNull(nextAt), isLimited };
+  return { now, rows, nextAt: orNull(nextAt), isLimited: mustStart };
 }
 
 function orNull(at: number): number | null {
@@ -221,17 +220,11 @@ const lockCandidates = `
   limit $3
   for no key update skip locked`;
 
-// jobs_ready, from the place of the urgency on.
-const lockOfUrgency = `
-  select job.id, job.controls, job.held_by
-  from sluice.jobs as job
-  where job.state = 'pending'
-    and job.type = $1
-    and job.version <= $2
-    and -job.priority = $4
-  order by -job.priority, job.rank, job.id
-  limit $3
-  for no key update skip locked`;
+// As above, from the place of the urgency on.
+const lockOfUrgency = lockCandidates.replace(
+  "and job.version <= $2",
+  "and job.version <= $2\n    and -job.priority = $4",
+);
 
 /**
  * The urgency (the negative priority) from which aged jobs of each type are claimed: the greatest, where there is another and its
@@ -275,6 +268,15 @@ const countInKeys = `
     (select count(*) from sluice.jobs as job where job.state = 'processing' and job.concurrency_key = wanted.key) as processing
   from unnest($1::text[]) as wanted (key)`;
 
+/** Pending jobs have become this: the change of the counts. @param rows The name of what has them. */
+function counting(rows: string, state: "processing" | "blocked" | "scheduled"): string {
+  return `insert into sluice.deltas (type, state, n)
+    select ${rows}.type, change.state::sluice.job_state, change.sign * count(*)
+    from ${rows}
+    cross join (values ('pending', -1), ('${state}', 1)) as change (state, sign)
+    group by ${rows}.type, change.state, change.sign`;
+}
+
 // Primary key.
 const startChosen = `
   with started as (
@@ -284,11 +286,7 @@ const startChosen = `
     returning job.*
   ),
   counted as (
-    insert into sluice.deltas (type, state, n)
-    select started.type, change.state::sluice.job_state, change.sign * count(*)
-    from started
-    cross join (values ('pending', -1), ('processing', 1)) as change (state, sign)
-    group by started.type, change.state, change.sign
+    ${counting("started", "processing")}
   )
   select coalesce(json_agg(json_build_array(
     ${claimedColumns},
@@ -309,11 +307,7 @@ const blockChosen = `
     where job.id = any ($1::uuid[])
     returning job.type
   )
-  insert into sluice.deltas (type, state, n)
-  select blocked.type, change.state::sluice.job_state, change.sign * count(*)
-  from blocked
-  cross join (values ('pending', -1), ('blocked', 1)) as change (state, sign)
-  group by blocked.type, change.state, change.sign`;
+  ${counting("blocked", "blocked")}`;
 
 // Primary key.
 const scheduleChosen = `
@@ -324,8 +318,4 @@ const scheduleChosen = `
     where job.id = chosen.id
     returning job.type
   )
-  insert into sluice.deltas (type, state, n)
-  select planned.type, change.state::sluice.job_state, change.sign * count(*)
-  from planned
-  cross join (values ('pending', -1), ('scheduled', 1)) as change (state, sign)
-  group by planned.type, change.state, change.sign`;
+  ${counting("planned", "scheduled")}`;

@@ -1,9 +1,9 @@
 /**
  * The settings of types as they are kept: read by every claim, changed by operators.
  */
-import { gateOf } from "../../admission.js";
+import { gateOf, isLimited } from "../../admission.js";
 import type { Gate } from "../../admission.js";
-import { changeSettings, concurrencyOf, doesReplan, isGated, parseSettings } from "../../settings.js";
+import { changeSettings, doesReplan, isGated, parseSettings } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import type { ClaimedType } from "../../store.js";
 import { replan } from "./hold.js";
@@ -31,11 +31,10 @@ export interface TypeInForce {
 export function inForce(session: Session, wanted: ClaimedType): TypeInForce {
   const settings = settingsOf(session, wanted.type);
   const processing = () => (session.sql(countProcessing).get(wanted.type) as { processing: number }).processing;
-  const isEachAsked = wanted.controls !== null || isGated(settings);
   return {
     gate: gateOf(settings, wanted, { now: session.now, processing }),
-    isGated: isEachAsked || wanted.company !== null,
-    isLimited: isEachAsked || concurrencyOf(settings, wanted.concurrency) !== null,
+    isGated: wanted.controls !== null || wanted.company !== null || isGated(settings),
+    isLimited: isLimited(settings, wanted),
   };
 }
 
