@@ -184,7 +184,6 @@ const anyJob = fc.record({
 });
 
 test("whatever the facts, a job that is pending has one reason, which its state and the facts bear out", () => {
-  const seen = new Set<WaitingReason>();
   fc.assert(
     fc.property(anyJob, anyFacts, (job, given) => {
       const waiting = waitingOf(job, given);
@@ -193,12 +192,18 @@ test("whatever the facts, a job that is pending has one reason, which its state 
         expect(statusOf(job.state)).not.toBe("pending");
         return;
       }
-      seen.add(waiting.reason);
       bearOut(waiting, job, given);
     }),
     { numRuns: 3_000 },
   );
-  // What is never made up is never checked.
+});
+
+test("the facts that are made up have every reason among them: what is never made up is never checked", () => {
+  const seen = new Set<WaitingReason>();
+  for (const [job, given] of fc.sample(fc.tuple(anyJob, anyFacts), { numRuns: 20_000, seed: 1 })) {
+    const waiting = waitingOf(job, given);
+    if (waiting !== null) seen.add(waiting.reason);
+  }
   expect(seen.size).toBe(11);
 });
 
