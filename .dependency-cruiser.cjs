@@ -73,7 +73,7 @@ module.exports = {
     {
       name: "applications-use-public-exports",
       severity: "error",
-      from: { path: "^(apps|examples|bench|tools|packages/cli)/" },
+      from: { path: "^(apps|examples|bench|tools|packages/(cli|server|client))/" },
       to: { path: "^packages/sluice/(src|dist)/(?!index|stores/[^/]+/index|testing/index)" },
     },
     {

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addCopy } from "./commands/copy.js";
 import { addMigrate } from "./commands/migrate.js";
+import { addServe } from "./commands/serve.js";
 import { addTypes } from "./commands/types.js";
 import { addWhy } from "./commands/why.js";
 import type { Output } from "./output.js";
@@ -58,6 +59,7 @@ function toProgram(context: Context): Command {
       writeErr: (text) => output.printError(text),
       outputError: (text, write) => write(text.replace(/^error: /, "sluice: ")),
     });
+  addServe(program, context);
   addMigrate(program, context);
   addCopy(program, context);
   addTypes(program, context);

@@ -77,6 +77,7 @@ export type { TypeControls } from "./admission.js";
 export type { EnqueueLimit, IntakeDefaults, Refusal } from "./intake.js";
 export type { Rate } from "./rate.js";
 export type { Rollout } from "./rollout.js";
+export { defaultSettings, isPaused } from "./settings.js";
 export type { Pause, SettingsAnswer, SettingsChange, SettingsPatch, SettingsRecord, TypeSettings } from "./settings.js";
 export type * from "./snapshot.js";
 export type * from "./store.js";

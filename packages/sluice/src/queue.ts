@@ -230,8 +230,15 @@ export class Queue<Tx = never> {
 
   /** One job, or null when there is none of this id (any more). */
   async get(id: JobId): Promise<Job | null> {
-    const [record] = await this.#store.get([id]);
-    return record ? toJob(record) : null;
+    const [only] = await this.getMany([id]);
+    return only ?? null;
+  }
+
+  /** In the order of the ids; null where there is none of an id (any more). */
+  async getMany(ids: readonly JobId[]): Promise<readonly (Job | null)[]> {
+    if (ids.length === 0) return [];
+    const records = await this.#store.get(ids);
+    return records.map((record) => (record === null ? null : toJob(record)));
   }
 
   /** Newest first. `limit` default 50, at most 1,000. */

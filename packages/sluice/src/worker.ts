@@ -193,6 +193,11 @@ export class Worker<Tx = never> {
     });
   }
 
+  /** Under which it is on the list of workers; null before it has started. After a lost lease it goes on under another. */
+  get workerId(): string | null {
+    return this.#lease?.workerId ?? null;
+  }
+
   /** Wraps every attempt; the first one added is the outermost. Add before `start`. */
   use(middleware: Middleware): this {
     this.#middleware.push(middleware);

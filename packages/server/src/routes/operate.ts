@@ -1,0 +1,57 @@
+/** What an operator does to a job. Each command is in the audit, with who, why and the id of the request. */
+import type { AmendOutcome, By } from "sluice";
+import { jobs } from "../contract/index.js";
+import type { Deps } from "../deps.js";
+import { unknownType } from "../enqueue.js";
+import type { Principal } from "../principal.js";
+import { Problem } from "../problem.js";
+import type { Answer, Mount } from "../route.js";
+import { jobBody } from "../views.js";
+import { jobFor } from "./jobs.js";
+
+export function operateRoutes(mount: Mount, deps: Deps): void {
+  const { queue, definitions } = deps;
+
+  mount(jobs.cancelJob, async ({ params, body, principal, request }) => {
+    await jobFor(deps, params.id, principal);
+    return answerOf(deps, params.id, principal, "cancelled", await queue.cancel(params.id, byOf(principal, request, body)));
+  });
+  mount(jobs.retryJob, async ({ params, body, principal, request }) => {
+    await jobFor(deps, params.id, principal);
+    return answerOf(deps, params.id, principal, "retried", await queue.retry(params.id, byOf(principal, request, body)));
+  });
+  mount(jobs.discardJob, async ({ params, body, principal, request }) => {
+    await jobFor(deps, params.id, principal);
+    return answerOf(deps, params.id, principal, "discarded", await queue.discard(params.id, byOf(principal, request, body)));
+  });
+  mount(jobs.editPayload, async ({ params, body, principal, request }) => {
+    const { type } = await jobFor(deps, params.id, principal);
+    const definition = definitions.get(type);
+    if (definition === undefined) throw unknownType(type);
+    const by = byOf(principal, request, body);
+    return answerOf(deps, params.id, principal, "edited", await queue.editAndRetry(definition, params.id, body.payload, by));
+  });
+}
+
+export function byOf(
+  { name: actor }: Principal,
+  { id: requestId }: { readonly id: string },
+  { reason }: { readonly reason?: string | undefined },
+): By {
+  return { actor, requestId, ...(reason !== undefined && { reason }) };
+}
+
+async function answerOf(deps: Deps, id: string, principal: Principal, done: string, outcome: AmendOutcome): Promise<Answer> {
+  if (outcome === "not_found") throw new Problem("job_not_found", `There is no job ${id}.`);
+  const body = jobBody(await jobFor(deps, id, principal), principal, deps);
+  switch (outcome) {
+    case "applied":
+      return { status: 200, body };
+    case "requested":
+      return { status: 202, body, headers: { location: body.links.self, "retry-after": "1" } };
+    case "wrong_state":
+      throw new Problem("wrong_state", `A job that is ${body.state} cannot be ${done}.`);
+    case "key_taken":
+      throw new Problem("key_taken", "Another job has its unique key by now: this one cannot wait or run beside it.");
+  }
+}

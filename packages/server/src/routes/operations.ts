@@ -1,0 +1,97 @@
+/** Statistics, workers and the audit. */
+import { operations } from "../contract/index.js";
+import type { Deps } from "../deps.js";
+import { covers } from "../principal.js";
+import { Problem } from "../problem.js";
+import type { Mount } from "../route.js";
+import { auditState, text, workerBody } from "../views.js";
+import { nextLink } from "./jobs.js";
+
+export function operationRoutes(mount: Mount, deps: Deps): void {
+  const { queue, definitions, now } = deps;
+
+  mount(operations.readStats, async ({ query, principal }) => {
+    const rangeMs = msOf(query.range);
+    if (rangeMs > 400 * dayMs) {
+      throw new Problem("invalid_request", "range: nothing is kept for longer than 400d.", {
+        errors: [{ parameter: "range", detail: "takes at most 400d" }],
+      });
+    }
+    const stepMs = stepFor(rangeMs);
+    const to = now();
+    const stats = await queue.stats({
+      from: new Date(to - rangeMs),
+      to: new Date(to),
+      stepMs,
+      ...(query.type !== undefined && { types: [query.type] }),
+    });
+    return {
+      status: 200,
+      body: {
+        from: stats.from.toISOString(),
+        to: stats.to.toISOString(),
+        stepMs,
+        types: stats.types.filter(({ type }) => covers(principal, type)),
+      },
+    };
+  });
+
+  mount(operations.listWorkers, async ({ principal }) => {
+    const workers = await queue.workers();
+    const seen = workers.map(workerBody).map((worker) => ({
+      ...worker,
+      types: worker.types.filter(({ type }) => covers(principal, type)),
+    }));
+    return { status: 200, body: { workers: principal.types === null ? seen : seen.filter(({ types }) => types.length > 0) } };
+  });
+
+  mount(operations.readAudit, async ({ query, principal, request }) => {
+    const { actor, action, job, type, cursor, limit } = query;
+    const { records, next } = await queue.audit({
+      limit,
+      ...(actor !== undefined && { actor }),
+      ...(action !== undefined && { actions: [action] }),
+      ...(job !== undefined && { target: { kind: "job", id: job } }),
+      ...(job === undefined && type !== undefined && { target: { kind: "type", id: type } }),
+      ...(cursor !== undefined && { before: cursor }),
+    });
+    const entries = records
+      .filter((record) => principal.types === null || (record.type !== null && covers(principal, record.type)))
+      .map(({ at, actor, action, target, type, before, after, reason, requestId }) => {
+        const definition = (type === null ? undefined : definitions.get(type)) ?? null;
+        return {
+          at: text(at),
+          actor,
+          action,
+          target,
+          type,
+          before: auditState(before, definition),
+          after: auditState(after, definition),
+          reason,
+          requestId,
+        };
+      });
+    return {
+      status: 200,
+      body: { entries, next },
+      ...(next !== null && { headers: { link: nextLink(request.url, next) } }),
+    };
+  });
+}
+
+const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
+const dayMs = 24 * hourMs;
+
+function msOf(range: string): number {
+  const unit = { m: minuteMs, h: hourMs, d: dayMs }[range.at(-1) as "m" | "h" | "d"];
+  return Number(range.slice(0, -1)) * unit;
+}
+
+/** Steps that give a chart some hundred points. Beyond 48 hours there are only hours. */
+function stepFor(rangeMs: number): number {
+  if (rangeMs <= 6 * hourMs) return minuteMs;
+  if (rangeMs <= 2 * dayMs) return 10 * minuteMs;
+  if (rangeMs <= 14 * dayMs) return hourMs;
+  return dayMs;
+}

@@ -1,0 +1,149 @@
+/**
+ * Jobs, types and the rest as they leave this service. Whatever a payload could surface in has passed the library's `viewOf` first
+ * (I13); here instants become text, and links are added.
+ */
+import {
+  maskPayload,
+  viewOf,
+  type AnyDefinition,
+  type AttemptError,
+  type AttemptRecord,
+  type Job,
+  type LogLine,
+  type TypeSettings,
+  type Waiting,
+  type WorkerRecord,
+} from "sluice";
+import type { JobBody, WaitingBody } from "./contract/jobs.js";
+import { mayOperate, type Principal } from "./principal.js";
+
+/** Where this service is mounted: "" or a path. */
+export interface Place {
+  readonly prefix: string;
+  readonly definitions: ReadonlyMap<string, AnyDefinition>;
+}
+
+export function jobBody(job: Job, principal: Principal, { prefix, definitions }: Place): JobBody {
+  const { job: seen, isMasked } = viewOf(job, definitions.get(job.type) ?? null);
+  const self = `${prefix}/v1/jobs/${job.id}`;
+  const finishedAt = "finishedAt" in seen ? seen.finishedAt : null;
+  const startedAt = "startedAt" in seen ? seen.startedAt : null;
+  return {
+    id: seen.id,
+    type: seen.type,
+    version: seen.version,
+    status: seen.status,
+    state: seen.state,
+    createdAt: seen.createdAt.toISOString(),
+    runAt: seen.runAt.toISOString(),
+    correlation: seen.correlation,
+    priority: seen.priority,
+    attempt: seen.attempt,
+    maxAttempts: seen.maxAttempts,
+    crashes: seen.crashes,
+    progress: seen.progress,
+    timings: {
+      startedAt: startedAt?.toISOString() ?? null,
+      finishedAt: finishedAt?.toISOString() ?? null,
+      runMs: startedAt !== null && finishedAt !== null ? finishedAt.getTime() - startedAt.getTime() : null,
+    },
+    payload: seen.payload,
+    isMasked,
+    ...(seen.state === "completed" && { output: seen.output ?? null }),
+    reason: "reason" in seen ? seen.reason : null,
+    error: "error" in seen ? errorBody(seen.error, principal) : null,
+    workerId: seen.state === "processing" ? seen.workerId : null,
+    isCancelRequested: seen.state === "processing" && seen.isCancelRequested,
+    traceparent: seen.trace?.traceparent ?? null,
+    links: { self, events: `${self}/events` },
+  };
+}
+
+/** Stacks say how the application is built: for those who operate it. */
+export function errorBody({ stack, ...error }: AttemptError, principal: Principal) {
+  return {
+    name: error.name,
+    message: error.message,
+    ...(stack !== undefined && mayOperate(principal) && { stack }),
+    ...(error.issues !== undefined && { issues: error.issues.map((issue) => ({ ...issue })) }),
+  };
+}
+
+export function attemptBody(record: AttemptRecord, principal: Principal) {
+  const { attempt, workerId, startedAt, endedAt, crashed, error } = record;
+  return {
+    attempt,
+    workerId,
+    startedAt: text(startedAt),
+    endedAt: text(endedAt),
+    runMs: endedAt - startedAt,
+    crashed,
+    error: errorBody(error, principal),
+  };
+}
+
+export function lineBody({ at, level, message }: LogLine) {
+  return { at: text(at), level, message };
+}
+
+export function waitingBody(waiting: Waiting | null, principal: Principal): WaitingBody | null {
+  if (waiting === null) return null;
+  switch (waiting.reason) {
+    case "scheduled":
+    case "rate_limited":
+      return { ...waiting, until: text(waiting.until) };
+    case "backoff": {
+      const { error } = waiting;
+      return { ...waiting, until: text(waiting.until), error: error === null ? null : errorBody(error, principal) };
+    }
+    case "paused":
+      return { reason: "paused", pause: pauseBody(waiting.pause) };
+    default:
+      return waiting;
+  }
+}
+
+function pauseBody({ actor, reason, since, until }: NonNullable<TypeSettings["pause"]>) {
+  return { actor, reason, since: text(since), until: until === null ? null : text(until) };
+}
+
+export function settingsBody(settings: TypeSettings) {
+  const { version, pause, concurrency, concurrencyPerKey, rate, ratePerKey, enqueueLimit, rollout, breaker } = settings;
+  return {
+    version,
+    pause: pause === null ? null : pauseBody(pause),
+    concurrency,
+    concurrencyPerKey,
+    rate,
+    ratePerKey,
+    enqueueLimit,
+    rollout,
+    breaker,
+  };
+}
+
+export function workerBody(worker: WorkerRecord) {
+  return {
+    id: worker.workerId,
+    host: worker.host,
+    pid: worker.pid,
+    startedAt: text(worker.startedAt),
+    leaseExpiresAt: text(worker.leaseExpiresAt),
+    isLost: worker.isLost,
+    concurrency: worker.concurrency,
+    processing: worker.processing,
+    types: worker.types.map(({ type, version, slots }) => ({ type, version, slots })),
+  };
+}
+
+/** What the audit keeps of before and after, with the payload in it masked. */
+export function auditState(json: string | null, definition: AnyDefinition | null): unknown {
+  if (json === null) return null;
+  const state = JSON.parse(json) as unknown;
+  if (typeof state !== "object" || state === null || !("payload" in state)) return state;
+  return { ...state, payload: maskPayload(definition, state.payload).payload };
+}
+
+export function text(ms: number): string {
+  return new Date(ms).toISOString();
+}
