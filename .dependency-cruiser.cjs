@@ -53,6 +53,16 @@ module.exports = {
       },
     },
     {
+      name: "search-and-redaction-run-in-a-browser",
+      severity: "error",
+      from: { path: `${core}(grammar|search|schema-view|redaction)\\.ts$` },
+      to: {
+        path: ["^node:", core, "node_modules"],
+        pathNot: `${core}(grammar|search|schema-view|redaction|job|errors)\\.ts$`,
+        dependencyTypesNot: ["type-only"],
+      },
+    },
+    {
       name: "nothing-imports-the-test-kit",
       severity: "error",
       from: { path: core, pathNot: [test, `${core}testing/`] },
@@ -74,7 +84,7 @@ module.exports = {
       name: "applications-use-public-exports",
       severity: "error",
       from: { path: "^(apps|examples|bench|tools|packages/(cli|server|client))/" },
-      to: { path: "^packages/sluice/(src|dist)/(?!index|stores/[^/]+/index|testing/index)" },
+      to: { path: "^packages/sluice/(src|dist)/(?!index|search|stores/[^/]+/index|testing/index)" },
     },
     {
       name: "canon-knows-its-databases-in-one-room",

@@ -12,6 +12,7 @@ export const errorCodes = {
   PAYLOAD_TOO_LARGE: "A payload is larger than a job row should hold.",
   ENQUEUE_REFUSED: "The type of a job takes in no more at present, or not this one.",
   SETTINGS_STALE: "Somebody else has changed the settings of a type since they were read.",
+  INVALID_QUERY: "The text of a search cannot be understood.",
   JOB_NOT_FOUND: "No job has this id.",
   WAIT_TIMEOUT: "A job did not end within the time the caller was ready to wait.",
   LEASE_LOST: "This attempt no longer holds its job; what it wanted to write was refused.",

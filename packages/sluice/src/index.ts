@@ -65,6 +65,7 @@ export {
 export {
   allTakenIn,
   Queue,
+  type AmendResult,
   type AmendSummary,
   type By,
   type Enqueued,
@@ -72,7 +73,27 @@ export {
   type JobQuery,
   type QueueOptions,
   type Refused,
+  type Searched,
+  type SearchOptions,
+  type SearchPage,
 } from "./queue.js";
+export {
+  compileQuery,
+  maxQueryLength,
+  needsTypes,
+  parseQuery,
+  printQuery,
+  queryKeys,
+  type CompiledQuery,
+  type CompileOptions,
+  type NumberRange,
+  type ParsedQuery,
+  type Query,
+  type QueryFault,
+  type Term,
+  type Time,
+  type TypeName,
+} from "./search.js";
 export type { TypeControls } from "./admission.js";
 export type { EnqueueLimit, IntakeDefaults, Refusal } from "./intake.js";
 export type { Rate } from "./rate.js";

@@ -9,11 +9,12 @@ import { isTypeName, toNewJob, type AnyDefinition, type EnqueueOptions, type Job
 import { JobsError } from "./errors.js";
 import { Events } from "./events.js";
 import { idSource } from "./ids.js";
-import { toJob, type AttemptRecord, type Job, type JobId } from "./job.js";
+import { toJob, type AttemptRecord, type Job, type JobId, type JobRecord } from "./job.js";
 import { refusalError } from "./intake.js";
 import type { Refusal } from "./intake.js";
 import { newRecord } from "./moves.js";
 import type {
+  AmendAnswer,
   AmendOutcome,
   AuditRecord,
   EnqueueResult,
@@ -28,6 +29,7 @@ import type {
 import { checkPatch, defaultSettings, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
 import { contextOf, patiently, releaseHeld, type FlagContext, type Flags } from "./flags.js";
 import { Endings } from "./endings.js";
+import { compileQuery, needsTypes, parseQuery, type CompiledQuery, type Query } from "./search.js";
 import { waitingOf, type Waiting } from "./waiting.js";
 
 export interface QueueOptions<Tx> {
@@ -70,6 +72,41 @@ export interface JobPage {
   readonly next: string | null;
 }
 
+export interface SearchOptions {
+  /** `next` of the page before. */
+  readonly cursor?: string | null;
+  /** How many jobs at most: 1 to 200, default 50. */
+  readonly limit?: number;
+  /**
+   * Searches as of this instant: relative times are counted from it, and a job that was created or has ended after it is not found.
+   * Give the same for every page, and none comes twice or in between. Default: the present.
+   */
+  readonly asOf?: Date;
+}
+
+export interface SearchPage {
+  /** Newest id first. May be fewer than asked for, or none, although `next` is not null: then most of what was looked at did not match. */
+  readonly jobs: readonly Job[];
+  /** Pass as `cursor` to go on; null when everything was searched. */
+  readonly next: string | null;
+  readonly searched: Searched;
+}
+
+/** What a page of a search has looked at. */
+export interface Searched {
+  /** Jobs created since then; null: back to the first there is. */
+  readonly from: Date | null;
+  /** Jobs created until then; null: up to the present. */
+  readonly to: Date | null;
+  /** Jobs that were looked at, one by one. */
+  readonly rows: number;
+  /** Nothing older can match. */
+  readonly isComplete: boolean;
+}
+
+/** What became of one job of `amendMany`. */
+export type AmendResult = AmendAnswer["results"][number];
+
 /** Who gives a command, and why: kept in the audit. */
 export interface By {
   /** Default "application". */
@@ -81,11 +118,14 @@ export interface By {
 export type AmendSummary = Readonly<Record<AmendOutcome, number>>;
 
 const bulkPage = 500;
+/** More would keep a store busy with one search for longer than anybody waits. */
+const searchedRows = 5_000;
 
 export class Queue<Tx = never> {
   readonly events: Events;
   readonly #store: Store<Tx>;
   readonly #newId: () => JobId;
+  readonly #clock: Clock;
   /** Null: nobody is asked. */
   readonly #flags: ((context: FlagContext) => Promise<boolean | undefined>) | null;
   readonly #enqueues: Batcher<NewJob, EnqueueResult>;
@@ -102,6 +142,7 @@ export class Queue<Tx = never> {
     this.#store = store;
     this.events = events;
     this.#newId = newId;
+    this.#clock = clock;
     const onTrouble = (error: unknown) => events.emit("queue.troubled", { during: "asking a feature flag", error });
     this.#flags = flags === undefined ? null : patiently(flags, { clock, onTrouble });
     this.#enqueues = new Batcher({ flush: (jobs) => store.enqueue(jobs), clock, retryForMs });
@@ -249,6 +290,84 @@ export class Queue<Tx = never> {
     return { jobs: jobs.map((record) => toJob(record)), next };
   }
 
+  /**
+   * Jobs that match a text, newest first: `state:failed type:mail.* -correlation.game:g1 since:24h "connection reset"`
+   * (docs/search.md). Looks at 5,000 jobs at most in a call, and says how far it came.
+   * @throws {JobsError} INVALID_QUERY, with `faults`; INVALID_OPTIONS
+   */
+  async search(text: string, { cursor = null, limit = 50, asOf }: SearchOptions = {}): Promise<SearchPage> {
+    const parsed = parseQuery(text);
+    if (!parsed.ok) {
+      const [first, ...others] = parsed.faults;
+      const more = others.length === 0 ? "" : ` (And ${others.length} more.)`;
+      const message = `The search cannot be understood at character ${first!.position + 1}: ${first!.message}${more}`;
+      throw new JobsError("INVALID_QUERY", message, { faults: parsed.faults });
+    }
+    const now = asOf?.getTime() ?? this.#clock.now();
+    if (!Number.isFinite(now)) throw new JobsError("INVALID_OPTIONS", "asOf is no date.", { option: "asOf" });
+    const compiled = await this.#compile(parsed.query, now, asOf !== undefined);
+    const page = { cursor, limit: Math.min(Math.max(1, Math.trunc(limit) || 1), 200) };
+    if (!compiled.canMatch) return { jobs: [], next: null, searched: searchedAll(compiled, 0) };
+    return compiled.ids === null ? this.#searchRows(compiled, page) : this.#searchIds(compiled, compiled.ids, page);
+  }
+
+  async #compile(query: Query, now: number, isFrozen: boolean): Promise<CompiledQuery> {
+    const types = needsTypes(query) ? (await this.#store.counts()).map(({ type }) => type) : null;
+    return compileQuery(query, { now, types, isFrozen });
+  }
+
+  async #searchIds(compiled: CompiledQuery, ids: readonly JobId[], { cursor, limit }: CursorPage): Promise<SearchPage> {
+    const records = await this.#store.get(ids);
+    const found = records
+      .filter((record) => record !== null)
+      .filter((record) => (cursor === null || record.id < cursor) && compiled.accepts(record))
+      .sort((a, b) => (a.id < b.id ? 1 : -1));
+    const jobs = found.slice(0, limit).map((record) => toJob(record));
+    return {
+      jobs,
+      next: found.length > limit ? jobs.at(-1)!.id : null,
+      searched: searchedAll(compiled, ids.length),
+    };
+  }
+
+  async #searchRows(compiled: CompiledQuery, { cursor, limit }: CursorPage): Promise<SearchPage> {
+    const { filter, isFilterEnough, accepts } = compiled;
+    const found: JobRecord[] = [];
+    let [before, rows, isComplete] = [cursor, 0, false];
+    let first: JobRecord | null = null;
+    let last: JobRecord | null = null;
+    // Where matches are rare the pages grow, so that a long search is no long row of small statements.
+    for (
+      let size = limit;
+      found.length < limit && rows < searchedRows && !isComplete;
+      size = Math.min(size * 2, 1_000)
+    ) {
+      const room = isFilterEnough ? limit - found.length : size;
+      const page = await this.#store.list({ filter, page: { before, limit: Math.min(room, searchedRows - rows) } });
+      isComplete = page.next === null;
+      for (const record of page.jobs) {
+        rows += 1;
+        first ??= record;
+        last = record;
+        if (accepts(record)) found.push(record);
+        if (found.length < limit) continue;
+        isComplete &&= record === page.jobs.at(-1);
+        break;
+      }
+      before = last?.id ?? before;
+    }
+    return {
+      jobs: found.map((record) => toJob(record)),
+      next: isComplete ? null : before,
+      searched: {
+        ...searchedAll(compiled, rows),
+        ...(cursor !== null && first !== null && { to: new Date(first.createdAt) }),
+        ...(!isComplete && last !== null && { from: new Date(last.createdAt) }),
+        isComplete,
+      },
+    };
+  }
+
   /** How many jobs of each type are in each state. Costs the same at ten jobs and at ten million (K3). */
   counts(query: { readonly types?: readonly string[] } = {}): Promise<readonly TypeCounts[]> {
     return this.#store.counts(query);
@@ -341,6 +460,29 @@ export class Queue<Tx = never> {
     const edited = await toNewJob(definition, payload, {}, id);
     const { version, controls } = edited;
     return this.#amendOne(id, { action: "edit", payload: edited.payload, version, controls }, by);
+  }
+
+  /**
+   * The same command for many jobs, in one transaction: at most 500. One answer each, in order; a job in the wrong state stays as it
+   * is, and does not keep the others.
+   * @throws {JobsError} INVALID_OPTIONS
+   */
+  async amendMany(
+    action: "cancel" | "retry" | "discard",
+    ids: readonly JobId[],
+    by: By = {},
+  ): Promise<readonly AmendResult[]> {
+    if (ids.length > bulkPage) {
+      throw new JobsError(
+        "INVALID_OPTIONS",
+        `${ids.length} jobs are too many for one call; give at most ${bulkPage}.`,
+        {
+          option: "ids",
+        },
+      );
+    }
+    if (ids.length === 0) return [];
+    return (await this.#store.amend({ action, ...byOf(by), target: { ids } })).results;
   }
 
   /** `cancel` for every job that matches. */
@@ -440,6 +582,20 @@ type Command = OperatorCommand extends infer C
     ? Omit<C, "target" | "actor" | "reason">
     : never
   : never;
+
+interface CursorPage {
+  readonly cursor: string | null;
+  readonly limit: number;
+}
+
+function searchedAll({ filter: { createdAfter, createdBefore } }: CompiledQuery, rows: number): Searched {
+  return {
+    from: createdAfter === undefined ? null : new Date(createdAfter + 1),
+    to: createdBefore === undefined ? null : new Date(createdBefore - 1),
+    rows,
+    isComplete: true,
+  };
+}
 
 function byOf({ actor = "application", reason }: By): { actor: string; reason: string | null } {
   return { actor, reason: reason ?? null };

@@ -11,6 +11,7 @@ import { flowCases } from "./life/flow.js";
 import { hookCases } from "./life/hooks.js";
 import { leaseCases } from "./life/leases.js";
 import { operatorCases } from "./life/operators.js";
+import { searchCases } from "./life/search.js";
 import { settingsCases } from "./life/settings.js";
 import { slotCases } from "./life/slots.js";
 import { Stage } from "./life/stage.js";
@@ -54,6 +55,7 @@ export function describeLife(target: ConformanceTarget): void {
     framework.describe("why a job waits", () => waitingCases(lifeCase));
     framework.describe("hooks, middleware and subscribers", () => hookCases(lifeCase));
     framework.describe("operators and waiting", () => operatorCases(lifeCase));
+    framework.describe("searches", () => searchCases(lifeCase));
     framework.describe("transactions", () =>
       capabilities.transactions === "none" ? withoutTransactionsCases(lifeCase) : transactionCases(lifeCase),
     );
