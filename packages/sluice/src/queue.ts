@@ -29,7 +29,7 @@ import type {
 import { checkPatch, defaultSettings, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
 import { contextOf, patiently, releaseHeld, type FlagContext, type Flags } from "./flags.js";
 import { Endings } from "./endings.js";
-import { compileQuery, needsTypes, parseQuery, type CompiledQuery, type Query } from "./search.js";
+import { compileQuery, needsTypes, parseQuery, withinTypes, type CompiledQuery, type Query } from "./search.js";
 import { waitingOf, type Waiting } from "./waiting.js";
 
 export interface QueueOptions<Tx> {
@@ -82,6 +82,8 @@ export interface SearchOptions {
    * Give the same for every page, and none comes twice or in between. Default: the present.
    */
   readonly asOf?: Date;
+  /** Only types with these names, beside what the text says; a name may end in `*`. For callers who may see no others. Default: all. */
+  readonly within?: readonly string[];
 }
 
 export interface SearchPage {
@@ -295,7 +297,7 @@ export class Queue<Tx = never> {
    * (docs/search.md). Looks at 5,000 jobs at most in a call, and says how far it came.
    * @throws {JobsError} INVALID_QUERY, with `faults`; INVALID_OPTIONS
    */
-  async search(text: string, { cursor = null, limit = 50, asOf }: SearchOptions = {}): Promise<SearchPage> {
+  async search(text: string, { cursor = null, limit = 50, asOf, within }: SearchOptions = {}): Promise<SearchPage> {
     const parsed = parseQuery(text);
     if (!parsed.ok) {
       const [first, ...others] = parsed.faults;
@@ -305,7 +307,8 @@ export class Queue<Tx = never> {
     }
     const now = asOf?.getTime() ?? this.#clock.now();
     if (!Number.isFinite(now)) throw new JobsError("INVALID_OPTIONS", "asOf is no date.", { option: "asOf" });
-    const compiled = await this.#compile(parsed.query, now, asOf !== undefined);
+    const query = within === undefined ? parsed.query : withinTypes(parsed.query, within);
+    const compiled = await this.#compile(query, now, asOf !== undefined);
     const page = { cursor, limit: Math.min(Math.max(1, Math.trunc(limit) || 1), 200) };
     if (!compiled.canMatch) return { jobs: [], next: null, searched: searchedAll(compiled, 0) };
     return compiled.ids === null ? this.#searchRows(compiled, page) : this.#searchIds(compiled, compiled.ids, page);

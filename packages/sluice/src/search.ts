@@ -61,6 +61,12 @@ export function compileQuery(query: Query, { now, types, isFrozen = false }: Com
   return { ...bounds.answer(), accepts };
 }
 
+/** The same query, of these types only. A name may end in `*`. */
+export function withinTypes({ terms }: Query, types: readonly string[]): Query {
+  const values = types.map((type) => ({ name: type.replace(/\*$/, ""), isPrefix: type.endsWith("*") }));
+  return { terms: [...terms, { isNegated: false, key: "type", values }] };
+}
+
 /** What all terms together leave possible. Each may leave more than it finds, never less. */
 class Bounds {
   readonly #known: readonly string[] | null;
