@@ -26,10 +26,17 @@ module.exports = {
       to: { path: core, pathNot: `${core}(job|errors|store|${flow})\\.ts$` },
     },
     {
+      name: "rollups-are-pure",
+      comment: "What stores add up: it knows nothing of them.",
+      severity: "error",
+      from: { path: `${core}rollup\\.ts$` },
+      to: { path: core },
+    },
+    {
       name: "port-imports-vocabulary-only",
       severity: "error",
       from: { path: `${core}(store|snapshot|transition|keys|moves|worked-types)\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|errors|store|transition|keys|${flow})\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|errors|store|transition|keys|rollup|${flow})\\.ts$` },
     },
     {
       name: "stores-import-port-and-vocabulary-only",
@@ -38,7 +45,7 @@ module.exports = {
       to: {
         path: core,
         pathNot: [
-          `${core}(store|snapshot|transition|moves|keys|worked-types|job|errors|clock|${flow})\\.ts$`,
+          `${core}(store|snapshot|transition|moves|keys|worked-types|job|errors|clock|rollup|${flow})\\.ts$`,
           `${core}stores/$1/`,
         ],
       },
@@ -46,7 +53,7 @@ module.exports = {
     {
       name: "settlement-and-backoff-are-pure",
       severity: "error",
-      from: { path: `${core}(settlement|backoff|pace|waiting)\\.ts$` },
+      from: { path: `${core}(settlement|backoff|pace|waiting|stats)\\.ts$` },
       to: {
         path: ["^node:", `${core}(clock|events|queue|worker|attempt|context)\\.ts$`],
         dependencyTypesNot: ["type-only"],

@@ -8,7 +8,7 @@ import { readPayload, validate, type Validation } from "./definition.js";
 import { assertNever, JobsError, NonRetryableError } from "./errors.js";
 import type { AttemptError, Progress } from "./job.js";
 import type { Outcome } from "./settlement.js";
-import type { ClaimedJob } from "./store.js";
+import type { ClaimedJob, NewJob } from "./store.js";
 
 /** Nothing to settle: the completion is in the store already, or the job is somebody else's by now. */
 export type SettledElsewhere = { readonly kind: "committed" } | { readonly kind: "lease_lost" };
@@ -64,6 +64,11 @@ export class Attempt implements ContextOwner {
       this.#deps.onAbandoned(this, reason);
       this.#end(this.#endedBy(reason));
     });
+  }
+
+  /** The jobs that its completion brings along. */
+  get children(): readonly NewJob[] {
+    return this.#context.children;
   }
 
   async run(): Promise<Outcome | SettledElsewhere> {

@@ -20,7 +20,7 @@ type AboutAttempt<More = unknown> = {
 
 export interface EventMap {
   "job.enqueued": { readonly job: JobSubject; readonly outcome: "created" | "duplicate" | "replaced" };
-  /** A feature flag could not be asked while enqueueing; the stored rollout decided. */
+  /** A feature flag could not be asked while enqueueing, and the stored rollout decided; or counts could not be brought to the store. */
   "queue.troubled": { readonly during: string; readonly error: unknown };
   "job.started": AboutAttempt<{ readonly waitMs: number }>;
   "job.progressed": AboutAttempt<{ readonly progress: Progress }>;

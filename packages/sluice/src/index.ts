@@ -97,10 +97,12 @@ export {
 export type { TypeControls } from "./admission.js";
 export type { EnqueueLimit, IntakeDefaults, Refusal } from "./intake.js";
 export type { Rate } from "./rate.js";
+export { bucketBounds, type Histogram, type NewRollup, type Rollup, type RollupCounts } from "./rollup.js";
 export type { Rollout } from "./rollout.js";
 export { defaultSettings, isPaused } from "./settings.js";
 export type { Pause, SettingsAnswer, SettingsChange, SettingsPatch, SettingsRecord, TypeSettings } from "./settings.js";
 export type * from "./snapshot.js";
+export type { Figures, Spread, Stats, StatsQuery, StatsStep, TypeStats } from "./stats.js";
 export type * from "./store.js";
 export type { CountOfBoth } from "./tally.js";
 export type { Place, Waiting, WaitingReason, WaitRange } from "./waiting.js";

@@ -13,6 +13,7 @@
 import type { TypeControls } from "./admission.js";
 import type { IntakeDefaults, Refusal } from "./intake.js";
 import type { Rate } from "./rate.js";
+import type { NewRollup, Rollup } from "./rollup.js";
 import type {
   AttemptError,
   AttemptRecord,
@@ -113,6 +114,13 @@ export interface Store<Tx = never> {
   counts(query?: { readonly types?: readonly string[] }): Promise<readonly TypeCounts[]>;
   workers(): Promise<readonly WorkerRecord[]>;
   /**
+   * Adds what a process has counted to the store's present: to the row of its step in each of `keptSteps` (rollup.ts), which is begun
+   * where it is not there. At most one of each type. Sent again after a rejection, it counts again.
+   */
+  addRollups(counted: readonly NewRollup[]): Promise<void>;
+  /** What was counted, by type and time, in steps of `stepMs`; those in which nothing was are left out. */
+  rollups(query: RollupQuery): Promise<readonly Rollup[]>;
+  /**
    * Where jobs stand, for whoever asks why they do not run (waiting.ts). A fixed number of statements for a page, which look at a
    * bounded number of rows for each job and type, however many are pending.
    */
@@ -127,6 +135,7 @@ export interface Store<Tx = never> {
   /**
    * Deletes completed and cancelled jobs that ended longer ago than `retentionMs`, with all that belongs to them; first ended,
    * first deleted. A store that lets go of whole days may keep a job until its day is over, and drop more than the limit. A blob that cannot be deleted now is tried again at the next prune.
+   * Rollups go when they have been kept as long as `keptSteps` says.
    */
   prune(request: { readonly retentionMs: number; readonly limit: number }): Promise<{ readonly pruned: number }>;
   /** Brings the schema up to date. Safe to run twice and from two processes at once. */
@@ -466,6 +475,15 @@ export interface ListPage {
 export interface TypeCounts {
   readonly type: string;
   readonly counts: Readonly<Record<JobState, number>>;
+}
+
+/** Every step from `from` on and before `to`, which are whole ones (`toRollupQuery`, stats.ts). */
+export interface RollupQuery {
+  readonly types?: readonly string[];
+  readonly from: number;
+  readonly to: number;
+  /** Whole minutes. */
+  readonly stepMs: number;
 }
 
 export interface Standing {

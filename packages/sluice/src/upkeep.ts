@@ -10,6 +10,7 @@ import { releaseHeld, type FlagContext } from "./flags.js";
 import { defaultSettings } from "./settings.js";
 import type { Events } from "./events.js";
 import type { Progress } from "./job.js";
+import type { Rollups } from "./rollups.js";
 import { decide, defaultMaxCrashes } from "./settlement.js";
 import type { LogLine, LostJob, Store } from "./store.js";
 
@@ -17,6 +18,8 @@ export interface UpkeepOptions {
   readonly store: Store<unknown>;
   readonly clock: Clock;
   readonly events: Events;
+  /** Counts the attempts of lost workers. */
+  readonly rollups: Rollups;
   readonly random: () => number;
   /** What the definition of a type says; undefined for one that this process does not know. */
   readonly policyOf: (type: string) => Policy | undefined;
@@ -92,7 +95,7 @@ export class Upkeep {
 
   /** Decides about every job whose worker's lease ran out, as about any other attempt that ended. */
   async rescue(): Promise<number> {
-    const { store, clock, events, random, policyOf } = this.#options;
+    const { store, clock, events, rollups, random, policyOf } = this.#options;
     let rescued = 0;
     for (;;) {
       const { workers, jobs } = await store.findLost({ limit: rescueLimit });
@@ -115,7 +118,9 @@ export class Upkeep {
         const result = results[index]!;
         if (result === "lease_lost") return;
         const runMs = Math.max(0, clock.now() - job.startedAt);
-        announceSettled(events, { job, workerId: job.workerId }, { settlement: settlements[index]!, result, runMs });
+        const settled = { settlement: settlements[index]!, result, runMs };
+        rollups.settled(job, settled);
+        announceSettled(events, { job, workerId: job.workerId }, settled);
       });
     }
   }

@@ -19,6 +19,7 @@ import { InHand } from "./in-hand.js";
 import { Lease } from "./lease.js";
 import { Pace } from "./pace.js";
 import type { Middleware, Processor } from "./processor.js";
+import { Rollups } from "./rollups.js";
 import { decide, isSuspect, type Outcome } from "./settlement.js";
 import { Suspects } from "./suspects.js";
 import type {
@@ -90,6 +91,7 @@ export class Worker<Tx = never> {
   readonly #pace = new Pace();
   readonly #aging = new Aging();
   readonly #settlements: Batcher<Settlement, SettleResult>;
+  readonly #rollups: Rollups;
   readonly #upkeep: Upkeep;
   readonly #breakers: Breakers;
   readonly #suspects: Suspects;
@@ -173,6 +175,11 @@ export class Worker<Tx = never> {
       onOpened: (type) => this.#giveBackAll(type),
       onTrouble: (error) => this.#trouble("a circuit breaker", error),
     });
+    this.#rollups = new Rollups({
+      store: this.#store,
+      clock: this.#clock,
+      onTrouble: (error) => this.#trouble("bringing counts to the store", error),
+    });
     const flags = options.flags;
     this.#upkeep = new Upkeep({
       types: [...this.#processors.keys()],
@@ -186,6 +193,7 @@ export class Worker<Tx = never> {
       store: this.#store,
       clock: this.#clock,
       events: this.events,
+      rollups: this.#rollups,
       random: this.#random,
       policyOf: (type) => this.#processors.get(type)?.definition,
       rescueEveryMs: Math.min(this.#timing.leaseMs / 3, 2_000),
@@ -254,6 +262,7 @@ export class Worker<Tx = never> {
       });
       await this.#quiet();
       cancelGrace();
+      await this.#rollups.flush();
       const workerId = this.#lease?.workerId ?? "";
       await this.#lease
         ?.stop({ retire: true })
@@ -643,7 +652,7 @@ export class Worker<Tx = never> {
     this.#breakers.ended(job, outcome);
     switch (outcome.kind) {
       case "committed":
-        this.#settled(held, committed(job), "applied", runMs);
+        this.#settled(held, committed(attempt), "applied", runMs);
         break;
       case "lease_lost":
         this.#inHand.remove(job);
@@ -713,6 +722,7 @@ export class Worker<Tx = never> {
   /** Tells the subscribers and hooks what is now durable. */
   #settled(held: HeldJob, settlement: Settlement, result: SettleResult, runMs: number): void {
     this.#inHand.remove(held.job);
+    this.#rollups.settled(held.job, { settlement, result, runMs });
     announceSettled(this.events, held, { settlement, result, runMs });
     const { attempt } = held;
     if (result !== "applied" || !attempt?.inHand) return;
@@ -763,8 +773,8 @@ export class Worker<Tx = never> {
 }
 
 /** What the handler's own transaction has settled already. */
-function committed({ id, epoch }: ClaimedJob): Settlement {
-  return { hold: { id, epoch }, kind: "complete", output: null, children: [] };
+function committed({ job: { id, epoch }, children }: Attempt): Settlement {
+  return { hold: { id, epoch }, kind: "complete", output: null, children };
 }
 
 type Asked = Pick<ClaimRequest, "limit" | "types"> & {

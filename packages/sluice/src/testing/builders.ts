@@ -3,6 +3,7 @@
  */
 import { v7 as uuidv7 } from "uuid";
 import type { AttemptError, Hold, JobId } from "../job.js";
+import { noCounts, type NewRollup } from "../rollup.js";
 import type {
   ClaimedJob,
   ClaimRequest,
@@ -42,6 +43,11 @@ export function aNewJob(overrides: Partial<NewJob> = {}): NewJob {
     caller: null,
     ...overrides,
   };
+}
+
+/** Counts nothing. */
+export function aRollup(overrides: Partial<NewRollup> = {}): NewRollup {
+  return { ...noCounts, type: defaultType, ...overrides };
 }
 
 export function aUniqueClaim(overrides: Partial<UniqueClaim> = {}): UniqueClaim {

@@ -11,6 +11,7 @@ export {
   aNewJob,
   anEdit,
   anError,
+  aRollup,
   aStep,
   aUniqueClaim,
   cancelOf,

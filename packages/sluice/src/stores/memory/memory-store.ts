@@ -23,6 +23,7 @@ import type {
   NewJob,
   Note,
   OperatorCommand,
+  RollupQuery,
   Settlement,
   SettleResult,
   Standing,
@@ -38,11 +39,13 @@ import type {
 import { agedAfterMs } from "../../aging.js";
 import { admit, companyUntil, gateOf, isLimited } from "../../admission.js";
 import { amendOne, enqueueOne, giveBackKey, held, hold, move, replan, settleOne, toRecord } from "../../moves.js";
+import type { NewRollup, Rollup } from "../../rollup.js";
 import { changeSettings, doesReplan } from "../../settings.js";
 import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import { MemoryBlobs } from "./memory-blobs.js";
 import { MemoryBook } from "./memory-book.js";
 import { countByState, pageOf } from "./memory-reading.js";
+import { MemoryRollups } from "./memory-rollups.js";
 import { byAge, byTurn, toClaimed } from "./memory-rows.js";
 import type { MemoryRow } from "./memory-rows.js";
 import { standing } from "./memory-standing.js";
@@ -58,6 +61,7 @@ export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #book = new MemoryBook(this.blobs);
   readonly #workers = new MemoryWorkers();
+  readonly #rollups = new MemoryRollups();
   readonly #settingsHistory: SettingsRecord[] = [];
   readonly #listeners = new Set<(hint: WakeHint) => void>();
   #isClosed = false;
@@ -322,6 +326,15 @@ export class MemoryStore implements Store {
     return countByState(this.#book.rows.values(), wanted);
   }
 
+  async addRollups(counted: readonly NewRollup[]): Promise<void> {
+    this.#rollups.add(counted, this.#open());
+  }
+
+  async rollups(query: RollupQuery): Promise<readonly Rollup[]> {
+    this.#open();
+    return this.#rollups.read(query);
+  }
+
   async standing(ids: readonly JobId[]): Promise<Standing> {
     this.#open();
     return standing(this.#book, ids);
@@ -364,6 +377,7 @@ export class MemoryStore implements Store {
       this.blobs.removeNow(row.blob);
     }
     this.#freeStuckKeys();
+    this.#rollups.prune(now);
     return { pruned: old.length };
   }
 

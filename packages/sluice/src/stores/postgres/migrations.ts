@@ -405,4 +405,27 @@ const migrations: readonly string[] = [
 
   ${flowRoutines}
   `,
+  `
+  -- What was counted, by step (rollup.ts). Room in each page for the new versions of its rows: every process adds to those of the
+  -- present once a second.
+  create table sluice.rollups (
+    step_ms bigint not null,
+    at bigint not null,                  -- when the step begins, ms
+    type text not null,
+    enqueued bigint not null,
+    refused bigint not null,
+    completed bigint not null,
+    retried bigint not null,
+    failed bigint not null,
+    crashed bigint not null,
+    snoozed bigint not null,
+    cancelled bigint not null,
+    wait bigint[] not null,              -- a histogram, as is run
+    wait_sum_ms bigint not null,
+    run bigint[] not null,
+    run_sum_ms bigint not null,
+    primary key (step_ms, at, type)
+  ) with (fillfactor = 50);
+  create index rollups_type on sluice.rollups (type, step_ms, at);
+  `,
 ];

@@ -14,6 +14,7 @@ import {
   aCommand,
   aNewJob,
   anEdit,
+  aRollup,
   aStep,
   aUniqueClaim,
   completeOf,
@@ -225,6 +226,9 @@ async function live(store: PostgresStore, name: string): Promise<void> {
   await store.counts();
   await store.workers();
   await store.standing([held.id]);
+  await store.addRollups([aRollup({ type: name })]);
+  await store.addRollups([aRollup({ type: name })]);
+  await store.rollups({ from: 0, to: 60_000, stepMs: 60_000 });
   await store.heldBy(name);
   await store.findLost({ limit: 10 });
   await store.tidy();

@@ -16,6 +16,7 @@ import type {
   NewJob,
   Note,
   OperatorCommand,
+  RollupQuery,
   Settlement,
   SettleResult,
   StepWrite,
@@ -38,9 +39,11 @@ import { freeStuckKeys } from "./hold.js";
 import { amend, audit } from "./operators.js";
 import { annotate, history, recall, remember } from "./progress.js";
 import { counts, get, list } from "./reading.js";
+import { addRollups, rollups } from "./rollups.js";
 import { importSettings, setType, settings, settingsHistory } from "./settings.js";
 import { areSimple, settle } from "./settle.js";
 import { refuseAny } from "../../intake.js";
+import type { NewRollup } from "../../rollup.js";
 import type { SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import type { Executor, Sql } from "./sql.js";
 import { standing } from "./standing.js";
@@ -301,6 +304,14 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
 
   workers() {
     return this.#read((sql) => workers(sql));
+  }
+
+  addRollups(counted: readonly NewRollup[]) {
+    return this.#read((sql) => addRollups(sql, counted));
+  }
+
+  rollups(query: RollupQuery) {
+    return this.#read((sql) => rollups(sql, query));
   }
 
   standing(ids: readonly JobId[]) {

@@ -3,6 +3,7 @@
  * and two at once do each other no harm.
  */
 import type { Database } from "./database.js";
+import { pruneRollups } from "./rollups.js";
 import type { Sql } from "./sql.js";
 
 const dayMs = 24 * 60 * 60 * 1_000;
@@ -47,6 +48,7 @@ export async function prune(
   await database.rows(dropOldTurns, [(now - dayMs) * 1_000]);
   await database.rows(dropUnfinishedBlobs, [now - dayMs]);
   await database.rows(deleteLostWorkers, [Math.min(endedBefore, now - dayMs)]);
+  await pruneRollups(database, now);
   return { pruned: await database.transaction((sql) => pruneRows(sql, { endedBefore, now, limit })) };
 }
 

@@ -242,4 +242,26 @@ const migrations: readonly string[] = [
     primary key (type, priority, group_name)
   ) strict, without rowid;
   `,
+  `
+  -- What was counted, by step (rollup.ts). The rows of the present lie side by side: a process adds to all of them once a second.
+  create table sluice_rollups (
+    step_ms integer not null,
+    at integer not null,                 -- when the step begins, ms
+    type text not null,
+    enqueued integer not null,
+    refused integer not null,
+    completed integer not null,
+    retried integer not null,
+    failed integer not null,
+    crashed integer not null,
+    snoozed integer not null,
+    cancelled integer not null,
+    wait text not null,                  -- a histogram as JSON, as is run
+    wait_sum_ms integer not null,
+    run text not null,
+    run_sum_ms integer not null,
+    primary key (step_ms, at, type)
+  ) strict, without rowid;
+  create index sluice_rollups_type on sluice_rollups (type, step_ms, at);
+  `,
 ];

@@ -10,6 +10,7 @@ import { annotate, history, recall, remember } from "./progress.js";
 import { packEnqueued, packResults, unpackSettlements } from "./protocol.js";
 import type { PackedSettlements } from "./protocol.js";
 import { counts, get, list } from "./reading.js";
+import { addRollups, rollups } from "./rollups.js";
 import type { Session } from "./session.js";
 import { settings, settingsHistory, setType } from "./settings.js";
 import { settle } from "./settle.js";
@@ -28,6 +29,7 @@ export const writes = {
   findLost,
   amend,
   setType,
+  addRollups,
   prune,
 };
 
@@ -38,6 +40,7 @@ export const reads = {
   list,
   counts,
   workers,
+  rollups,
   standing,
   audit,
   settings,

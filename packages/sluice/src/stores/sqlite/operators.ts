@@ -8,6 +8,7 @@ import { deleteCorrelations, giveBackKey, startAfresh, takeKeyIfFree } from "./e
 import { page } from "./reading.js";
 import { freeStuckKeys, leaveKey } from "./hold.js";
 import { pruneSpent } from "./rates.js";
+import { pruneRollups } from "./rollups.js";
 import { findById, jsonOrNull, rerunKey } from "./rows.js";
 import type { JobRow } from "./rows.js";
 import type { Session } from "./session.js";
@@ -122,6 +123,7 @@ export function prune(
   session.sql(deleteWorkers).run(endedBefore);
   session.sql(deleteOldTurns).run((session.now - 86_400_000) * 1_000);
   pruneSpent(session);
+  pruneRollups(session);
   freeStuckKeys(session);
   return { pruned: old.length };
 }

@@ -7,6 +7,7 @@ import { JobsError } from "../../errors.js";
 import type { JobId } from "../../job.js";
 import type { ExportingStore, ExportLimits } from "../../snapshot.js";
 import { refuseAny } from "../../intake.js";
+import type { NewRollup } from "../../rollup.js";
 import type { SettingsChange } from "../../settings.js";
 import type {
   AuditQuery,
@@ -20,6 +21,7 @@ import type {
   NewJob,
   Note,
   OperatorCommand,
+  RollupQuery,
   Settlement,
   SettleResult,
   StepWrite,
@@ -269,6 +271,14 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
 
   workers() {
     return this.#call((thread) => thread.call("workers", null));
+  }
+
+  addRollups(counted: readonly NewRollup[]) {
+    return this.#call((thread) => thread.call("addRollups", counted));
+  }
+
+  rollups(query: RollupQuery) {
+    return this.#call((thread) => thread.call("rollups", query));
   }
 
   standing(ids: readonly JobId[]) {

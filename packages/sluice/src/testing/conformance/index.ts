@@ -10,6 +10,7 @@ import { enqueueCases } from "./enqueue.js";
 import { leaseCases } from "./leases.js";
 import { operatorCases } from "./operators.js";
 import { readingCases } from "./reading.js";
+import { rollupCases } from "./rollups.js";
 import { Scene } from "./scene.js";
 import type { OpenedStore, TestCase } from "./scene.js";
 import { flowCases } from "./flow.js";
@@ -62,6 +63,7 @@ export function describeStore(target: ConformanceTarget): void {
     framework.describe("settings of types", () => settingsCases(testCase));
     framework.describe("flow control", () => flowCases(testCase));
     framework.describe("reading", () => readingCases(testCase));
+    framework.describe("rollups", () => rollupCases(testCase));
     framework.describe("standing", () => waitingCases(testCase));
     framework.describe("upkeep", () => upkeepCases(testCase, capabilities));
     framework.describe("blobs", () => blobCases(testCase));

@@ -16,6 +16,7 @@ import { settingsCases } from "./life/settings.js";
 import { slotCases } from "./life/slots.js";
 import { Stage } from "./life/stage.js";
 import type { LifeCase } from "./life/stage.js";
+import { statsCases } from "./life/stats.js";
 import { stoppingCases } from "./life/stopping.js";
 import { suspectCases } from "./life/suspects.js";
 import { toolCases } from "./life/tools.js";
@@ -52,6 +53,7 @@ export function describeLife(target: ConformanceTarget): void {
     framework.describe("suspects", () => suspectCases(lifeCase));
     framework.describe("tools of a handler", () => toolCases(lifeCase));
     framework.describe("versions", () => versionCases(lifeCase));
+    framework.describe("stats", () => statsCases(lifeCase));
     framework.describe("why a job waits", () => waitingCases(lifeCase));
     framework.describe("hooks, middleware and subscribers", () => hookCases(lifeCase));
     framework.describe("operators and waiting", () => operatorCases(lifeCase));
