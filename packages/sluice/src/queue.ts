@@ -130,7 +130,6 @@ export class Queue<Tx = never> {
   readonly #store: Store<Tx>;
   readonly #clock: Clock;
   readonly #newId: () => JobId;
-  readonly #clock: Clock;
   /** Null: nobody is asked. */
   readonly #flags: ((context: FlagContext) => Promise<boolean | undefined>) | null;
   readonly #enqueues: Batcher<NewJob, EnqueueResult>;

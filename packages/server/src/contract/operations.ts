@@ -16,23 +16,34 @@ export const StatsQuery = z.strictObject({
     .string()
     .regex(range, "takes a number and m, h or d, as 15m, 24h or 7d")
     .default("1h")
-    .meta({ description: "How far back: 15m, 24h, 7d. At most 400d." }),
+    .meta({ description: "How far back: 15m, 24h, 7d. At most 120d." }),
   type: TypeName.optional().meta({ description: "Only of this type." }),
 });
 
-const Times = z.object({ count: Count, averageMs: Ms, p50Ms: Ms, p95Ms: Ms, p99Ms: Ms }).meta({ id: "Times" });
+const Spread = z
+  .object({
+    count: Count,
+    averageMs: Ms,
+    p50Ms: Ms,
+    p95Ms: Ms,
+    p99Ms: Ms,
+    buckets: z.array(Count).meta({ description: "How many took up to 1, 2, 4 … 2^24 ms, and longer." }),
+  })
+  .meta({ id: "Spread", description: "Percentiles are estimates from the buckets: more than half the true one, less than twice." });
 
 const flow = {
   enqueued: Count,
+  refused: Count.meta({ description: "Jobs that a limit or a rollout did not take in." }),
   attempts: Count.meta({ description: "Attempts that ended." }),
   completed: Count,
   retried: Count,
   failed: Count,
   cancelled: Count,
+  snoozed: Count,
   crashed: Count.meta({ description: "Attempts whose worker died." }),
   failureRate: z.number().nullable().meta({ description: "Attempts that failed, of those that ended; null without any." }),
-  wait: Times.meta({ description: "From due to start." }),
-  run: Times.meta({ description: "Of an attempt." }),
+  wait: Spread.meta({ description: "From due to start." }),
+  run: Spread.meta({ description: "Of an attempt." }),
 };
 
 export const StatsBody = z
@@ -40,6 +51,7 @@ export const StatsBody = z
     from: Instant,
     to: Instant,
     stepMs: z.int(),
+    total: z.object(flow).nullable().meta({ description: "All types together; null for a key that is for some." }),
     types: z.array(
       z.object({
         type: z.string(),
