@@ -13,6 +13,8 @@ import { work, type Working } from "./work.js";
 export interface Canon {
   /** Null in a process that only runs jobs. */
   readonly url: string | null;
+  /** Nobody needs a key. */
+  readonly isOpen: boolean;
   readonly store: Store<unknown>;
   readonly queue: Queue<unknown>;
   /** What the user should read at start, if anything. */
@@ -35,24 +37,22 @@ export async function startCanon(config: Config, logger: Logger): Promise<Canon>
   let serving: Serving | null = null;
   let working: Working | null = null;
   const stop = async () => {
-    const door = serving?.close();
+    const door = serving?.close(stopGraceMs);
     await working?.stop({ graceMs: stopGraceMs });
-    // Uploads had the same grace; one that stands still must not hold the process.
-    door?.cut();
-    await door?.closed;
+    await door;
     await queue.close();
     await embedder.close();
     await store.close();
   };
   try {
     // The door first: a process that cannot open it must not take jobs from one that could.
-    if (config.CANON_ROLE !== "worker") serving = await serve(deps, config);
+    if (config.CANON_ROLE !== "worker") serving = await serve({ ...deps, workerId: () => working?.workerId() ?? null }, config);
     if (config.CANON_ROLE !== "service") working = await work(deps, config);
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url: serving?.url ?? null, store, queue, notice: serving && database.notice, stop };
+  return { url: serving?.url ?? null, isOpen: serving?.isOpen ?? true, store, queue, notice: serving && database.notice, stop };
 }
 
 const stopGraceMs = 5_000;

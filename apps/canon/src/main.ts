@@ -24,6 +24,8 @@ async function main(): Promise<void> {
   if (canon.notice !== null) console.log(canon.notice);
   if (canon.url === null) return console.log(`canon runs jobs (data in ${home})`);
   console.log(`canon is up at ${canon.url} (data in ${home})`);
+  // The sample is imported the way any client would, and without a key of its own this one may not.
+  if (!canon.isOpen) return console.log("It asks for an API key; there is one already.");
   if (config.CANON_ROLE === "both") await showSample(canon.url, home, stopping);
 }
 

@@ -1,19 +1,21 @@
 /**
  * The half of the application that answers requests: HTTP, and the model for queries. Runs no jobs.
  */
-import type { AddressInfo } from "node:net";
-import type { FastifyInstance } from "fastify";
+import { startService } from "@sluice/server";
 import type { Queue } from "sluice";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
 import type { Database } from "./database/database.js";
 import type { Embedder } from "./embedding/embedder.js";
-import { buildService } from "./service.js";
+import { embed, ingest } from "./jobs.js";
+import { canonRoutes } from "./service.js";
 
 export interface Serving {
   readonly url: string;
-  /** Takes no more requests. Those under way go on until `cut`. */
-  close(): { readonly closed: Promise<void>; readonly cut: () => void };
+  /** Nobody needs a key. */
+  readonly isOpen: boolean;
+  /** Takes no more requests. Those under way have so long; an upload that stands still must not hold the process. */
+  close(graceMs: number): Promise<void>;
 }
 
 /** @throws {Error} A sentence for the user when the port cannot be had. */
@@ -24,40 +26,23 @@ export async function serve(
     readonly embedder: Embedder;
     readonly now: () => number;
     readonly logger: Logger;
+    readonly workerId: () => string | null;
   },
   config: Config,
 ): Promise<Serving> {
-  const { database, queue, embedder, now, logger } = deps;
+  const { database, queue, embedder, now, logger, workerId } = deps;
+  const { store, library } = database;
   // A query may not wait for the model to load.
   await embedder.preload();
-  const service = buildService({
-    library: database.library,
-    blobs: database.store.blobs,
+  const service = await startService({
+    store,
     queue,
-    embedder,
-    now,
+    definitions: [ingest, embed],
+    workerId,
     logger,
+    host: config.SLUICE_HOST,
+    port: config.SLUICE_PORT,
+    more: (app, edge) => canonRoutes(app, edge, { library, blobs: store.blobs, queue, embedder, now }),
   });
-  try {
-    await listen(service, config);
-  } catch (error) {
-    await service.close();
-    throw error;
-  }
-  const { port } = service.server.address() as AddressInfo;
-  return {
-    url: `http://${config.SLUICE_HOST === "::1" ? "[::1]" : config.SLUICE_HOST}:${port}`,
-    close: () => ({ closed: service.close(), cut: () => service.server.closeAllConnections() }),
-  };
-}
-
-async function listen(service: FastifyInstance, { SLUICE_HOST: host, SLUICE_PORT: port }: Config): Promise<void> {
-  try {
-    await service.listen({ host, port });
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code !== "EADDRINUSE" && code !== "EACCES") throw cause;
-    const why = code === "EADDRINUSE" ? "another program listens there" : "this user may not listen there";
-    throw new Error(`Port ${port} on ${host} cannot be used: ${why}. Set SLUICE_PORT to another one.`, { cause });
-  }
+  return { url: service.url, isOpen: service.isOpen, close: (graceMs) => service.close({ graceMs }) };
 }

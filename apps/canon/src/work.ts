@@ -13,6 +13,8 @@ import { ingest } from "./jobs.js";
 import { reconcile, reconcileAll } from "./reconcile.js";
 
 export interface Working {
+  /** Null before it is on the list of workers. */
+  workerId(): string | null;
   /** Gives back or finishes what runs. */
   stop(options: { readonly graceMs: number }): Promise<void>;
 }
@@ -69,6 +71,7 @@ export async function work(
     throw error;
   }
   return {
+    workerId: () => worker.workerId,
     async stop({ graceMs }) {
       await worker.stop({ graceMs });
       end();

@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
 import type { Authenticate } from "./auth.js";
 import { hasBody, mediaTypeOf, readJson } from "./body.js";
-import type { Endpoint } from "./contract/endpoint.js";
+import type { Access, Endpoint } from "./contract/endpoint.js";
 import type { Gate } from "./gate.js";
 import type { Limits } from "./limits.js";
 import { etagOf, isKnown, requireAcceptable } from "./negotiation.js";
@@ -72,20 +72,24 @@ export function mounter(app: FastifyInstance, deps: RouteDeps): Mount {
 function judgeOf(endpoint: Endpoint, { authenticate, limits }: RouteDeps) {
   const offered = Object.values(endpoint.answers).flatMap(({ content }) => (content === undefined ? [] : [content.type]));
   return async (request: FastifyRequest, reply: FastifyReply): Promise<Call<unknown, unknown, unknown>> => {
-    const principal = await authenticate(request, endpoint.access);
-    if (!mayUse(principal, endpoint.access)) {
-      const roles = (endpoint.access as readonly string[]).join(" or ");
-      throw new Problem("forbidden", `This needs a key with the role ${roles}; this one has ${principal.roles.join(", ") || "none"}.`);
-    }
+    const principal = await whoMay(authenticate, request, endpoint.access);
     requireAcceptable(request.headers.accept, [...new Set(offered)]);
-    const params = read(endpoint.params, request.params, "params", request);
-    const query = read(endpoint.query, request.query, "query", request);
+    const params = read(endpoint.params, request.params, "params");
+    const query = read(endpoint.query, request.query, "query");
     const body = await readBody(endpoint, request, limits);
     return { params, query, body, principal, request, reply };
   };
 }
 
-function read(schema: z.ZodType | undefined, value: unknown, at: "query" | "params", _request: FastifyRequest): unknown {
+/** Who asks, and may. @throws {Problem} unauthenticated, forbidden */
+export async function whoMay(authenticate: Authenticate, request: FastifyRequest, access: Access): Promise<Principal> {
+  const principal = await authenticate(request, access);
+  if (mayUse(principal, access)) return principal;
+  const roles = (access as readonly string[]).join(" or ");
+  throw new Problem("forbidden", `This needs a key with the role ${roles}; this one has ${principal.roles.join(", ") || "none"}.`);
+}
+
+function read(schema: z.ZodType | undefined, value: unknown, at: "query" | "params"): unknown {
   if (schema === undefined) {
     const [stranger] = at === "query" ? Object.keys(value as object) : [];
     if (stranger === undefined) return {};

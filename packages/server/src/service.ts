@@ -3,13 +3,13 @@
  * and body parsing, and leaves the rest of the application alone.
  */
 import { readFileSync } from "node:fs";
-import type { FastifyInstance, FastifyPluginAsync } from "fastify";
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from "fastify";
 import { Worker, type AnyDefinition, type Queue, type Store } from "sluice";
 import { asAuthenticate, KeyRing, keysAuthenticate, refuseOtherSites, type OwnAuthenticate } from "./auth.js";
 import { takeStreams } from "./body.js";
 import { bulkJob, bulkProcessor } from "./bulk.js";
 import { endpoints } from "./contract/index.js";
-import type { Method } from "./contract/endpoint.js";
+import type { Access, Method } from "./contract/endpoint.js";
 import type { Deps } from "./deps.js";
 import { Gate } from "./gate.js";
 import { defaultLimits, type Limits } from "./limits.js";
@@ -17,7 +17,8 @@ import { Live } from "./live.js";
 import { Metrics } from "./metrics.js";
 import { openApiDocument } from "./openapi.js";
 import { answerProblem, Problem } from "./problem.js";
-import { mounter } from "./route.js";
+import type { Principal } from "./principal.js";
+import { mounter, whoMay } from "./route.js";
 import { batchRoutes } from "./routes/batch.js";
 import { bulkRoutes } from "./routes/bulk.js";
 import { documentationRoutes } from "./routes/documentation.js";
@@ -44,6 +45,16 @@ export interface ServiceOptions {
   /** Of a worker in this process, which then has to live for `/readyz` to be good. */
   readonly workerId?: () => string | null;
   readonly limits?: Partial<Limits>;
+  /** Routes of the application's own, held to the same: errors as problems, bodies as streams, the same keys. */
+  readonly more?: (app: FastifyInstance, edge: Edge) => void | Promise<void>;
+}
+
+/** What routes of an application's own share with the service. */
+export interface Edge {
+  /** Who asks; throws a Problem where that is not known. `access` says who may. */
+  readonly principal: (request: FastifyRequest, access: Access) => Promise<Principal>;
+  /** Server-sent events. */
+  readonly live: Live;
 }
 
 export const version = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string })
@@ -75,7 +86,8 @@ export const sluiceService: FastifyPluginAsync<ServiceOptions> = async (app, opt
     metrics.answered({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1_000);
   });
 
-  const mount = mounter(app, { gate, limits, authenticate: authenticate === undefined ? keysAuthenticate(ring!) : asAuthenticate(authenticate) });
+  const whoAsks = authenticate === undefined ? keysAuthenticate(ring!) : asAuthenticate(authenticate);
+  const mount = mounter(app, { gate, limits, authenticate: whoAsks });
   jobRoutes(mount, deps);
   batchRoutes(mount, deps);
   operateRoutes(mount, deps);
@@ -87,6 +99,7 @@ export const sluiceService: FastifyPluginAsync<ServiceOptions> = async (app, opt
   healthRoutes(mount, deps);
   documentationRoutes(mount, openApiDocument({ version, prefix }));
   mountOtherMethods(app);
+  await options.more?.(app, { live, principal: (request, access) => whoMay(whoAsks, request, access) });
 
   const bulk = runsBulk ? new Worker({ store, concurrency: 1, processors: [bulkProcessor(queue)] }) : null;
   app.addHook("onReady", async () => bulk?.start());

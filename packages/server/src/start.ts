@@ -19,8 +19,6 @@ export interface StartOptions extends ServiceOptions {
   readonly logger?: FastifyBaseLogger;
   /** Addresses of proxies whose `X-Forwarded-Proto` is believed; see Fastify's trustProxy. Default: none. */
   readonly trustProxy?: string | readonly string[];
-  /** More routes, of an application's own, beside the service's. */
-  readonly more?: (app: FastifyInstance) => void | Promise<void>;
 }
 
 export interface Service {
@@ -40,7 +38,6 @@ export async function startService({
   port = 3_000,
   logger = pino({ level: "silent" }),
   trustProxy,
-  more,
   ...options
 }: StartOptions): Promise<Service> {
   const isOpen = options.authenticate === undefined && (await hasNoKeys(options));
@@ -52,7 +49,6 @@ export async function startService({
   const app = bareApp(logger, trustProxy);
   try {
     await app.register(sluiceService, options);
-    await more?.(app);
     await listen(app, { host, port });
   } catch (error) {
     await app.close();
