@@ -16,7 +16,10 @@ import type { CountOfBoth } from "./tally.js";
 export interface CopyOptions {
   readonly from: Store<unknown> & ExportingStore;
   readonly to: Store<unknown> & ImportingStore;
-  /** Leaves out the audit and jobs that completed or were cancelled, but for those that still hold a unique key. Default false. */
+  /**
+   * Leaves out jobs that completed or were cancelled, but for those that still hold a unique key, and of the audit all but the
+   * changes of settings. Default false.
+   */
   readonly liveOnly?: boolean;
   /** Copies although workers are running on one of the stores. What they do meanwhile may be copied or not. Default false. */
   readonly force?: boolean;
@@ -85,7 +88,7 @@ export async function copyStore(options: CopyOptions): Promise<CopyReport> {
   // A paused type must be paused before its jobs arrive.
   await copy.settings();
   await copy.jobs();
-  if (options.liveOnly !== true) await copy.audit();
+  await copy.audit();
   // One that started meanwhile has changed what was read already.
   await copy.refuseWorkers();
   return copy.report();
@@ -227,17 +230,15 @@ class Copy {
   async settings(): Promise<void> {
     const { from, to } = this.#options;
     const settings = await from.settings();
-    if (settings.length === 0) return;
-    const history = await from.settingsHistory({ limit: Number.MAX_SAFE_INTEGER });
-    this.#settings = await to.importSettings(settings, history);
+    if (settings.length > 0) this.#settings = await to.importSettings(settings);
   }
 
   // ── the audit ─────────────────────────────────────────────────────────────
 
   async audit(): Promise<void> {
-    const { from, to } = this.#options;
+    const { from, to, liveOnly: settingsOnly = false } = this.#options;
     let done = 0;
-    const read = (after: number | null) => from.exportAudit({ ...pageLimits, after });
+    const read = (after: number | null) => from.exportAudit({ ...pageLimits, after, settingsOnly });
     for await (const { records } of this.#readAhead(read)) {
       if (records.length > 0) this.#audit += await to.importAudit(records);
       done += records.length;

@@ -10,6 +10,16 @@ export {
   type BatchItem,
   type BatchResult,
 } from "./batch.js";
+export {
+  auditActions,
+  type AuditAction,
+  type AuditEntry,
+  type AuditPage,
+  type AuditQuery,
+  type AuditRecord,
+  type AuditTarget,
+  type Origin,
+} from "./audit.js";
 export { systemClock, type Clock } from "./clock.js";
 export { copyStore, type CopyOptions, type CopyProgress, type CopyReport, type NotCopied, type Some } from "./copy.js";
 export { AttemptAborted, type AbortReason, type Context, type ContextLog } from "./context.js";
@@ -66,7 +76,9 @@ export {
   allTakenIn,
   Queue,
   type AmendSummary,
+  type AuditFilter,
   type By,
+  type Deed,
   type Enqueued,
   type JobPage,
   type JobQuery,

@@ -2,6 +2,7 @@
  * Where jobs come from: validates, derives, joins a group commit, and resolves when the store has it. Also the one door for
  * reading jobs and for an operator's commands. Workers do not need it.
  */
+import type { AuditAction, AuditPage, AuditTarget, Origin } from "./audit.js";
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
 import { subjectOf } from "./announce.js";
@@ -15,7 +16,6 @@ import type { Refusal } from "./intake.js";
 import { newRecord } from "./moves.js";
 import type {
   AmendOutcome,
-  AuditRecord,
   EnqueueResult,
   JobFilter,
   LogLine,
@@ -25,7 +25,8 @@ import type {
   TypeCounts,
   WorkerRecord,
 } from "./store.js";
-import { checkPatch, defaultSettings, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
+import { checkPatch, defaultSettings, toSettingsRecord } from "./settings.js";
+import type { SettingsPatch, SettingsRecord, TypeSettings } from "./settings.js";
 import { contextOf, patiently, releaseHeld, type FlagContext, type Flags } from "./flags.js";
 import { Endings } from "./endings.js";
 import { waitingOf, type Waiting } from "./waiting.js";
@@ -64,6 +65,15 @@ export interface JobQuery extends Omit<JobFilter, "createdAfter" | "createdBefor
   readonly createdBefore?: Date;
 }
 
+/** What a page of `audit` looks at. All given conditions must hold. */
+export interface AuditFilter {
+  readonly target?: AuditTarget;
+  readonly actor?: string;
+  readonly actions?: readonly AuditAction[];
+  /** `next` of the page before. */
+  readonly before?: string;
+}
+
 export interface JobPage {
   readonly jobs: readonly Job[];
   /** Pass as `cursor` for the next page; null at the end. */
@@ -75,6 +85,19 @@ export interface By {
   /** Default "application". */
   readonly actor?: string;
   readonly reason?: string;
+  /** The request of an edge that it came with, to be found in its logs. */
+  readonly requestId?: string;
+}
+
+/** What an edge did that no other call tells the audit. */
+export interface Deed {
+  readonly action: "reveal" | "bulk";
+  readonly target: AuditTarget;
+  /** Of the job, or the type itself. Default: none. */
+  readonly type?: string;
+  /** What there is to say of before and after; kept as JSON. */
+  readonly before?: unknown;
+  readonly after?: unknown;
 }
 
 /** How many jobs had which outcome. */
@@ -236,8 +259,8 @@ export class Queue<Tx = never> {
 
   /** Newest first. `limit` default 50, at most 1,000. */
   async list(query: JobQuery & { readonly cursor?: string | null; readonly limit?: number } = {}): Promise<JobPage> {
-    const { cursor = null, limit = 50, ...filter } = query;
-    const page = { before: cursor, limit: Math.min(Math.max(1, Math.trunc(limit)), 1_000) };
+    const { cursor = null, limit, ...filter } = query;
+    const page = { before: cursor, limit: pageLimit(limit) };
     const { jobs, next } = await this.#store.list({ filter: toFilter(filter), page });
     return { jobs: jobs.map((record) => toJob(record)), next };
   }
@@ -285,9 +308,25 @@ export class Queue<Tx = never> {
     });
   }
 
-  /** Who did what to which job; newest first. `limit` default 50. */
-  audit(query: { readonly jobId?: JobId; readonly limit?: number } = {}): Promise<readonly AuditRecord[]> {
-    return this.#store.audit({ limit: 50, ...query });
+  /**
+   * Who did what to which job, type or access key; newest first. `limit` default 50, at most 1,000. For the next page give `next` of
+   * the last one as `before`.
+   * @throws {JobsError} INVALID_OPTIONS
+   */
+  audit({ limit, ...query }: AuditFilter & { readonly limit?: number } = {}): Promise<AuditPage> {
+    return this.#store.audit({ ...query, limit: pageLimit(limit) });
+  }
+
+  /** Writes into the audit what an edge did on its own: showed a payload, or began a command for many jobs. Durable when it resolves. */
+  async record(deeds: readonly Deed[], by?: By): Promise<void> {
+    if (deeds.length === 0) return;
+    const jsonOf = (value: unknown) => (value === undefined ? null : JSON.stringify(value));
+    await this.#store.record(
+      deeds.map(({ action, target, type = null, before, after }) => {
+        const origin = originOf(by);
+        return { ...origin, action, target, type, before: jsonOf(before), after: jsonOf(after) };
+      }),
+    );
   }
 
   /**
@@ -375,7 +414,7 @@ export class Queue<Tx = never> {
         { option: "type" },
       );
     }
-    const change = { type, patch: checkPatch(patch), ifVersion, ...byOf(by) };
+    const change = { type, patch: checkPatch(patch), ifVersion, ...originOf(by) };
     const { outcome, settings } = await this.#store.setType(change);
     if (outcome === "applied") {
       if (patch.rollout !== undefined) await releaseHeld(this.#store, settings);
@@ -397,24 +436,28 @@ export class Queue<Tx = never> {
     return this.setType(type, { pause: null }, by);
   }
 
-  /** Who changed which settings, and why; newest first. `limit` default 50. */
-  settingsHistory(query: { readonly type?: string; readonly limit?: number } = {}): Promise<readonly SettingsRecord[]> {
-    return this.#store.settingsHistory({ limit: 50, ...query });
+  /** Who changed which settings, and why; newest first. `limit` default 50, at most 1,000. */
+  async settingsHistory({ type, limit }: { readonly type?: string; readonly limit?: number } = {}): Promise<
+    readonly SettingsRecord[]
+  > {
+    const target = type === undefined ? {} : { target: { kind: "type", id: type } as const };
+    const { records } = await this.#store.audit({ ...target, actions: ["set"], limit: pageLimit(limit) });
+    return records.map(toSettingsRecord);
   }
 
-  async #amendOne(id: JobId, what: Command, by: By = {}): Promise<AmendOutcome> {
-    const { results } = await this.#store.amend({ ...what, ...byOf(by), target: { ids: [id] } });
+  async #amendOne(id: JobId, what: Command, by?: By): Promise<AmendOutcome> {
+    const { results } = await this.#store.amend({ ...what, ...originOf(by), target: { ids: [id] } });
     return results[0]?.outcome ?? "not_found";
   }
 
   /** Page by page, so that no transaction grows with the number of matches. Jobs added meanwhile are left alone. */
-  async #amendAll(query: JobQuery, what: Command, by: By = {}): Promise<AmendSummary> {
+  async #amendAll(query: JobQuery, what: Command, by?: By): Promise<AmendSummary> {
     const summary = { applied: 0, requested: 0, not_found: 0, wrong_state: 0, key_taken: 0 };
     const filter = toFilter(query);
     let before: JobId | null = null;
     do {
       const target = { filter, page: { before, limit: bulkPage } };
-      const { results, next } = await this.#store.amend({ ...what, ...byOf(by), target });
+      const { results, next } = await this.#store.amend({ ...what, ...originOf(by), target });
       for (const { outcome } of results) summary[outcome]++;
       before = next;
     } while (before !== null);
@@ -428,14 +471,14 @@ export class Queue<Tx = never> {
   }
 }
 
-type Command = OperatorCommand extends infer C
-  ? C extends unknown
-    ? Omit<C, "target" | "actor" | "reason">
-    : never
-  : never;
+type Command = OperatorCommand extends infer C ? (C extends unknown ? Omit<C, "target" | keyof Origin> : never) : never;
 
-function byOf({ actor = "application", reason }: By): { actor: string; reason: string | null } {
-  return { actor, reason: reason ?? null };
+function originOf({ actor = "application", reason, requestId }: By = {}): Origin {
+  return { actor, reason: reason ?? null, requestId: requestId ?? null };
+}
+
+function pageLimit(limit = 50): number {
+  return Math.min(Math.max(1, Math.trunc(limit)), 1_000);
 }
 
 function toFilter({ createdAfter, createdBefore, ...rest }: JobQuery): JobFilter {

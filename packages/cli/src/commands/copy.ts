@@ -30,7 +30,7 @@ export function addCopy(program: Command, context: Context): void {
     .requiredOption("--from <address>", "the source: sqlite:PATH", notEmpty)
     .requiredOption("--to <address>", "the target: postgres://user@host/database", notEmpty)
     .option("--schema <name>", 'the PostgreSQL schema of the target (default: "sluice")', notEmpty)
-    .option("--live-only", "leave out the audit, and jobs that completed or were cancelled")
+    .option("--live-only", "leave out jobs that completed or were cancelled, and what was done to jobs")
     .option("--force", "copy although workers are running; their jobs will run again in the target")
     .option("--json", "print the result as JSON")
     .action(async (options: CopyCommandOptions) => {

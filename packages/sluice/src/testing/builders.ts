@@ -2,6 +2,7 @@
  * Builders with sane defaults: a test names only what matters to it.
  */
 import { v7 as uuidv7 } from "uuid";
+import type { Origin } from "../audit.js";
 import type { AttemptError, Hold, JobId } from "../job.js";
 import type {
   ClaimedJob,
@@ -174,19 +175,20 @@ type Ending<Kind extends Settlement["kind"]> = Omit<Extract<Settlement, { readon
 export function aCommand(
   action: "cancel" | "retry" | "discard" | "release",
   target: readonly JobId[] | OperatorCommand["target"],
-  overrides: { readonly actor?: string; readonly reason?: string | null } = {},
+  overrides: Partial<Origin> = {},
 ): OperatorCommand {
-  return { target: targetOf(target), actor: "operator-1", reason: null, action, ...overrides };
+  return { target: targetOf(target), actor: "operator-1", reason: null, requestId: null, action, ...overrides };
 }
 
 export function anEdit(
   target: readonly JobId[] | OperatorCommand["target"],
-  overrides: { readonly payload?: string; readonly version?: number; readonly reason?: string | null } = {},
+  overrides: Partial<Origin> & { readonly payload?: string; readonly version?: number } = {},
 ): OperatorCommand {
   return {
     target: targetOf(target),
     actor: "operator-1",
     reason: null,
+    requestId: null,
     action: "edit",
     payload: '{"edited":true}',
     version: 1,

@@ -4,12 +4,12 @@
  * Read downwards: enqueue, claim, settle, then what surrounds them.
  */
 import type { Clock } from "../../clock.js";
+import { auditPage, placeBefore } from "../../audit.js";
+import type { AuditEntry, AuditPage, AuditQuery, AuditRecord } from "../../audit.js";
 import { JobsError } from "../../errors.js";
 import type { Hold, JobId, JobRecord } from "../../job.js";
 import type {
   AmendAnswer,
-  AuditQuery,
-  AuditRecord,
   BeatAnswer,
   ClaimAnswer,
   ClaimedJob,
@@ -39,7 +39,7 @@ import { agedAfterMs } from "../../aging.js";
 import { admit, companyUntil, gateOf, isLimited } from "../../admission.js";
 import { amendOne, enqueueOne, giveBackKey, held, hold, move, replan, settleOne, toRecord } from "../../moves.js";
 import { changeSettings, doesReplan } from "../../settings.js";
-import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
+import type { SettingsAnswer, SettingsChange, TypeSettings } from "../../settings.js";
 import { MemoryBlobs } from "./memory-blobs.js";
 import { MemoryBook } from "./memory-book.js";
 import { countByState, pageOf } from "./memory-reading.js";
@@ -58,7 +58,6 @@ export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #book = new MemoryBook(this.blobs);
   readonly #workers = new MemoryWorkers();
-  readonly #settingsHistory: SettingsRecord[] = [];
   readonly #listeners = new Set<(hint: WakeHint) => void>();
   #isClosed = false;
 
@@ -273,8 +272,8 @@ export class MemoryStore implements Store {
     const changed = changeSettings(before, change, now);
     if (changed === null) return { outcome: "stale", settings: structuredClone(before) };
     this.#book.settings.set(type, changed.settings);
-    this.#settingsHistory.push(changed.record);
-    if (doesReplan(changed.record)) this.#replan(type, now);
+    this.#book.addAudit(changed.entry);
+    if (doesReplan(before, changed.settings)) this.#replan(type, now);
     this.#book.hintWork();
     this.#announce();
     return { outcome: "applied", settings: structuredClone(changed.settings) };
@@ -286,12 +285,6 @@ export class MemoryStore implements Store {
     for (const [name, until] of this.#book.spent) {
       if (name === type || name.startsWith(`${type} `)) this.#book.spent.set(name, Math.min(until, now));
     }
-  }
-
-  async settingsHistory({ type, limit }: { readonly type?: string; readonly limit: number }) {
-    this.#open();
-    const records = this.#settingsHistory.filter(({ after }) => type === undefined || after.type === type);
-    return structuredClone(records.reverse().slice(0, limit));
   }
 
   // ── reading ───────────────────────────────────────────────────────────────
@@ -327,10 +320,22 @@ export class MemoryStore implements Store {
     return standing(this.#book, ids);
   }
 
-  async audit({ jobId, limit }: AuditQuery): Promise<readonly AuditRecord[]> {
+  // ── the audit ─────────────────────────────────────────────────────────────
+
+  async record(entries: readonly AuditEntry[]): Promise<void> {
     this.#open();
-    const records = this.#book.audit.filter((record) => jobId === undefined || record.jobId === jobId);
-    return structuredClone(records.reverse().slice(0, limit));
+    for (const entry of entries) this.#book.addAudit(entry);
+  }
+
+  async audit({ target, actor, actions, before, limit }: AuditQuery): Promise<AuditPage> {
+    this.#open();
+    const place = placeBefore(before);
+    const isWanted = (record: AuditRecord) =>
+      Number(record.seq) < place &&
+      (target === undefined || (record.target.kind === target.kind && record.target.id === target.id)) &&
+      (actor === undefined || record.actor === actor) &&
+      (actions === undefined || actions.includes(record.action));
+    return structuredClone(auditPage(this.#book.audit.filter(isWanted).reverse(), limit));
   }
 
   // ── hints and upkeep ──────────────────────────────────────────────────────

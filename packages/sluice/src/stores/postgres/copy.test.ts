@@ -72,7 +72,7 @@ async function furnish({ scene, from, clock }: CopyScene): Promise<void> {
   await scene.enqueue({ type: "released" });
   await scene.apply(releaseOf(released));
   await scene.enqueue({ type: "large", payload: JSON.stringify("x".repeat(1_000_000)) });
-  const by = { ifVersion: null, actor: "operator-1", reason: "no\0more" };
+  const by = { ifVersion: null, actor: "operator-1", reason: "no\0more", requestId: "request\0-1" };
   await from.setType({ type: "large", patch: { pause: { reason: "too large" } }, ...by });
   await from.setType({ type: "done", patch: { concurrency: 2 }, ...by });
   await from.setType({ type: "large", patch: { concurrency: 1 }, ...by });
@@ -230,7 +230,7 @@ test("a blob whose import was cut off is written again", async () => {
   expect(await digestOf(to.blobs.get(id))).toBe(await digestOf(from.blobs.get(id)));
 });
 
-test("live only leaves out what is over, but for what still holds a key, and the audit", async () => {
+test("live only leaves out what is over, but for what still holds a key, and of the audit what was done to jobs", async () => {
   const { scene, to, clock } = world;
   await furnish(world);
   const period = { holdWhile: "period", periodMs: hour, onConflict: "keep" } as const;
@@ -249,8 +249,12 @@ test("live only leaves out what is over, but for what still holds a key, and the
   const over = jobs.filter(({ state }) => state === "completed" || state === "cancelled");
   expect(over.map(({ id }) => id)).toEqual([kept.id]);
   expect(new Set(jobs.map(({ state }) => state))).toEqual(new Set(jobStates.filter((state) => state !== "cancelled")));
-  expect(audit).toEqual([]);
-  expect(report).toMatchObject({ isEqual: true, audit: 0 });
+  expect(audit.map(({ action, target }) => [action, target.id])).toEqual([
+    ["set", "large"],
+    ["set", "done"],
+    ["set", "large"],
+  ]);
+  expect(report).toMatchObject({ isEqual: true, audit: 3 });
 });
 
 test("jobs of others in the target stay as they are and are counted", async () => {
@@ -342,7 +346,7 @@ test("pages are bounded by bytes, and one job is a page if it must be", async ()
   expect((await from.exportJobs({ after: null, limit: 10, bytes: 1, liveOnly: false })).jobs).toHaveLength(1);
 });
 
-test("ids that are no UUIDs are left out and named", async () => {
+test("jobs whose ids are no UUIDs are left out and named, what was done to them is told", async () => {
   const { scene, to } = world;
   await scene.enqueue({ id: "order-17" });
   const held = await scene.jobIn("failed", { id: "order-18", type: "other" });
@@ -351,8 +355,9 @@ test("ids that are no UUIDs are left out and named", async () => {
   const report = await copy();
 
   expect(report.notCopied.unfit).toEqual({ jobs: 2, ids: ["order-17", "order-18"] });
-  expect(report).toMatchObject({ copied: 0, audit: 0, isEqual: false });
-  expect((await everythingIn(to)).jobs).toEqual([]);
+  expect(report).toMatchObject({ copied: 0, audit: 1, isEqual: false });
+  const { jobs, audit } = await everythingIn(to);
+  expect([jobs, audit.map(({ target }) => target.id)]).toEqual([[], ["order-18"]]);
 });
 
 test("jobs of past days get days of their own, so that retention drops them whole", async () => {

@@ -2,16 +2,17 @@
  * Every operation of the store thread under the name by which the calling thread asks for it.
  */
 import type { NewJob } from "../../store.js";
+import { audit, record } from "./audit.js";
 import { answerNothing, claim, hasClaimable } from "./claim.js";
 import { enqueue } from "./enqueue.js";
 import { exportAudit, exportJobs } from "./export.js";
-import { amend, audit, prune } from "./operators.js";
+import { amend, prune } from "./operators.js";
 import { annotate, history, recall, remember } from "./progress.js";
 import { packEnqueued, packResults, unpackSettlements } from "./protocol.js";
 import type { PackedSettlements } from "./protocol.js";
 import { counts, get, list } from "./reading.js";
 import type { Session } from "./session.js";
-import { settings, settingsHistory, setType } from "./settings.js";
+import { settings, setType } from "./settings.js";
 import { settle } from "./settle.js";
 import { standing } from "./standing.js";
 import { findLost, hasExpired, heartbeat, heldBy, lostJobs, retire, workers } from "./workers.js";
@@ -28,6 +29,7 @@ export const writes = {
   findLost,
   amend,
   setType,
+  record,
   prune,
 };
 
@@ -41,7 +43,6 @@ export const reads = {
   standing,
   audit,
   settings,
-  settingsHistory,
   recall,
   heldBy,
   exportJobs,

@@ -2,6 +2,7 @@
  * The store on the calling thread. Almost everything is a message to the store thread; what must happen inside the application's
  * own transaction (`transact`, `enqueue` with a transaction) runs the same code on the calling thread's connection.
  */
+import type { AuditEntry, AuditQuery } from "../../audit.js";
 import type { Clock } from "../../clock.js";
 import { JobsError } from "../../errors.js";
 import type { JobId } from "../../job.js";
@@ -9,7 +10,6 @@ import type { ExportingStore, ExportLimits } from "../../snapshot.js";
 import { refuseAny } from "../../intake.js";
 import type { SettingsChange } from "../../settings.js";
 import type {
-  AuditQuery,
   ClaimAnswer,
   ClaimRequest,
   EnqueueResult,
@@ -247,10 +247,6 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
     return this.#call((thread) => thread.call("setType", change));
   }
 
-  settingsHistory(query: { readonly type?: string; readonly limit: number }) {
-    return this.#call((thread) => thread.call("settingsHistory", query));
-  }
-
   get(ids: readonly JobId[]) {
     return this.#call((thread) => thread.call("get", ids));
   }
@@ -275,6 +271,10 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
     return this.#call((thread) => thread.call("standing", ids));
   }
 
+  async record(entries: readonly AuditEntry[]) {
+    await this.#call((thread) => thread.call("record", entries));
+  }
+
   audit(query: AuditQuery) {
     return this.#call((thread) => thread.call("audit", query));
   }
@@ -287,7 +287,7 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
     return this.#call((thread) => thread.call("exportJobs", request));
   }
 
-  exportAudit(request: ExportLimits & { readonly after: number | null }) {
+  exportAudit(request: ExportLimits & { readonly after: number | null; readonly settingsOnly: boolean }) {
     return this.#call((thread) => thread.call("exportAudit", request));
   }
 

@@ -254,7 +254,7 @@ function pruning(test: TestCase): void {
 
     await scene.store.prune({ retentionMs: minute, limit: 10 });
 
-    assert.equal((await scene.store.audit({ jobId: id, limit: 10 })).length, 1);
+    assert.equal((await scene.store.audit({ target: { kind: "job", id }, limit: 10 })).records.length, 1);
   });
 }
 
