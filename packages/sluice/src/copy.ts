@@ -1,5 +1,5 @@
 /**
- * Moves what one store has to another: jobs with all that belongs to them, blobs, the audit. Says what is moved and what must not
+ * Moves what one store has to another: jobs with all that belongs to them, blobs, settings, access keys, the audit. Says what is moved and what must not
  * be, and counts at the end whether all of it arrived; reading out and taking in is for the stores (snapshot.ts).
  *
  * Where it was is written nowhere: what the target has already is passed over, so that a copy that was killed is started again.
@@ -61,6 +61,8 @@ export interface CopyReport {
   readonly audit: number;
   /** Types whose settings this run has copied. */
   readonly settings: number;
+  /** That this run has copied. Sessions of browsers stay behind. */
+  readonly accessKeys: number;
   readonly blobs: number;
   readonly blobBytes: number;
   readonly notCopied: Readonly<Record<NotCopied, Some>>;
@@ -87,6 +89,7 @@ export async function copyStore(options: CopyOptions): Promise<CopyReport> {
   await copy.refuseWorkers();
   // A paused type must be paused before its jobs arrive.
   await copy.settings();
+  await copy.accessKeys();
   await copy.jobs();
   await copy.audit();
   // One that started meanwhile has changed what was read already.
@@ -107,6 +110,7 @@ class Copy {
   #known = 0;
   #audit = 0;
   #settings = 0;
+  #accessKeys = 0;
   #blobs = 0;
   #blobBytes = 0;
 
@@ -233,6 +237,14 @@ class Copy {
     if (settings.length > 0) this.#settings = await to.importSettings(settings);
   }
 
+  // ── access keys ───────────────────────────────────────────────────────────
+
+  async accessKeys(): Promise<void> {
+    const { from, to } = this.#options;
+    const keys = (await from.accessKeys()).filter(({ parent }) => parent === null);
+    if (keys.length > 0) this.#accessKeys = await to.importAccessKeys(keys);
+  }
+
   // ── the audit ─────────────────────────────────────────────────────────────
 
   async audit(): Promise<void> {
@@ -260,6 +272,7 @@ class Copy {
       known: this.#known,
       audit: this.#audit,
       settings: this.#settings,
+      accessKeys: this.#accessKeys,
       blobs: this.#blobs,
       blobBytes: this.#blobBytes,
       notCopied: {

@@ -1,6 +1,21 @@
 /**
  * The public names of `sluice`. Stores are in `sluice/sqlite` and `sluice/memory`, the test kit in `sluice/testing`.
  */
+export {
+  covers,
+  hashOfToken,
+  hasRole,
+  isGood,
+  keyOfToken,
+  newToken,
+  roles,
+  type AccessKey,
+  type AccessKeyOptions,
+  type AddKeyAnswer,
+  type NewAccessKey,
+  type Role,
+  type Token,
+} from "./access.js";
 export { exponential, fixed, noRetry, type RetryPolicy } from "./backoff.js";
 export {
   BatchProcessor,
@@ -80,6 +95,7 @@ export {
   type By,
   type Deed,
   type Enqueued,
+  type IssuedKey,
   type JobPage,
   type JobQuery,
   type QueueOptions,

@@ -2,6 +2,9 @@
  * Where jobs come from: validates, derives, joins a group commit, and resolves when the store has it. Also the one door for
  * reading jobs and for an operator's commands. Workers do not need it.
  */
+import { randomBytes } from "node:crypto";
+import { checkExpiry, checkKey, maxAccessKeys, newToken } from "./access.js";
+import type { AccessKey, AccessKeyOptions, NewAccessKey } from "./access.js";
 import type { AuditAction, AuditPage, AuditTarget, Origin } from "./audit.js";
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
@@ -74,6 +77,12 @@ export interface AuditFilter {
   readonly before?: string;
 }
 
+/** A new access key, and the token that proves it: nobody can see that a second time. */
+export interface IssuedKey {
+  readonly key: AccessKey;
+  readonly token: string;
+}
+
 export interface JobPage {
   readonly jobs: readonly Job[];
   /** Pass as `cursor` for the next page; null at the end. */
@@ -108,6 +117,7 @@ const bulkPage = 500;
 export class Queue<Tx = never> {
   readonly events: Events;
   readonly #store: Store<Tx>;
+  readonly #clock: Clock;
   readonly #newId: () => JobId;
   /** Null: nobody is asked. */
   readonly #flags: ((context: FlagContext) => Promise<boolean | undefined>) | null;
@@ -124,6 +134,7 @@ export class Queue<Tx = never> {
   }: QueueOptions<Tx>) {
     this.#store = store;
     this.events = events;
+    this.#clock = clock;
     this.#newId = newId;
     const onTrouble = (error: unknown) => events.emit("queue.troubled", { during: "asking a feature flag", error });
     this.#flags = flags === undefined ? null : patiently(flags, { clock, onTrouble });
@@ -443,6 +454,47 @@ export class Queue<Tx = never> {
     const target = type === undefined ? {} : { target: { kind: "type", id: type } as const };
     const { records } = await this.#store.audit({ ...target, actions: ["set"], limit: pageLimit(limit) });
     return records.map(toSettingsRecord);
+  }
+
+  // ── who may use an edge ───────────────────────────────────────────────────
+
+  /** All access keys and sessions, the oldest first; those that have been over for long are not among them. */
+  accessKeys(): Promise<readonly AccessKey[]> {
+    return this.#store.accessKeys();
+  }
+
+  /** Makes an access key. Keep the token: the store has only its hash. @throws {JobsError} INVALID_OPTIONS */
+  async createAccessKey(options: AccessKeyOptions, by?: By): Promise<IssuedKey> {
+    const issued = await this.#issue({ ...checkKey(options, this.#clock.now()), parent: null }, by);
+    if (issued !== null) return issued;
+    throw new JobsError(
+      "INVALID_OPTIONS",
+      `There are ${maxAccessKeys} access keys already, and no more are possible. Revoke those that nobody needs.`,
+      { option: "name" },
+    );
+  }
+
+  /**
+   * Makes a session for whoever has proved to have `parent`: a key that may do the same, and is gone with it. A key has at most 100;
+   * the next one takes the place of the oldest. Not in the audit. Null: the parent is not good any more, or is a session itself.
+   * @throws {JobsError} INVALID_OPTIONS
+   */
+  async createSession(parent: AccessKey, { expiresAt }: { readonly expiresAt: Date }): Promise<IssuedKey | null> {
+    const at = Math.min(checkExpiry(expiresAt, this.#clock.now()), parent.expiresAt ?? Infinity);
+    const { id, name, roles, types, canReadPayloads } = parent;
+    return this.#issue({ name, roles, types, canReadPayloads, expiresAt: at, parent: id });
+  }
+
+  async #issue(key: Omit<NewAccessKey, "id" | "hash" | "hint">, by?: By): Promise<IssuedKey | null> {
+    // Not a source that a test may give: no secret must ever come from one.
+    const { token, hash, hint } = newToken(randomBytes(32));
+    const answer = await this.#store.addAccessKey({ ...key, id: this.#newId(), hash, hint }, originOf(by));
+    return answer.key === null ? null : { key: answer.key, token };
+  }
+
+  /** Nobody gets in with it any more, nor with its sessions. Answers whether there is such a key, revoked before or not. */
+  revokeAccessKey(id: string, by?: By): Promise<boolean> {
+    return this.#store.revokeAccessKey(id, originOf(by));
   }
 
   async #amendOne(id: JobId, what: Command, by?: By): Promise<AmendOutcome> {

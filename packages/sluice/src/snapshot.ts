@@ -6,6 +6,7 @@
  * turn, attempts, crashes and epoch arrive as they were, so that whoever claims the job next has a greater epoch than anybody
  * before. Every import may be sent twice, and does nothing the second time.
  */
+import type { AccessKey } from "./access.js";
 import type { AuditRecord } from "./audit.js";
 import type { AttemptRecord, JobId, JobRecord } from "./job.js";
 import type { TypeSettings } from "./settings.js";
@@ -75,6 +76,8 @@ export interface ImportingStore {
   importJobs(snapshots: readonly JobSnapshot[]): Promise<readonly ImportOutcome[]>;
   /** The settings of types that have none here yet. Answers how many. */
   importSettings(settings: readonly TypeSettings[]): Promise<number>;
+  /** Those that are not there. Answers how many. */
+  importAccessKeys(keys: readonly AccessKey[]): Promise<number>;
   /** Appends those that are not there. Answers how many. */
   importAudit(records: readonly AuditSnapshot[]): Promise<number>;
   /** Puts a blob under the id that it has elsewhere; `known` when it is there already. */

@@ -10,6 +10,7 @@
  * - Instants are milliseconds on the store's clock. Durations go in, instants come out.
  * - Text that is not JSON (log lines, reasons, actors) may come back with U+FFFD in place of NUL.
  */
+import type { AccessKey, AddKeyAnswer, NewAccessKey } from "./access.js";
 import type { TypeControls } from "./admission.js";
 import type { AuditEntry, AuditPage, AuditQuery, Origin } from "./audit.js";
 import type { IntakeDefaults, Refusal } from "./intake.js";
@@ -126,6 +127,19 @@ export interface Store<Tx = never> {
    */
   audit(query: AuditQuery): Promise<AuditPage>;
 
+  /** Keys to edges, with the sessions made for them, the oldest first; no longer those that were over long ago (`isKept`, access.ts). */
+  accessKeys(): Promise<readonly AccessKey[]>;
+  /**
+   * Adds a key as `addKey` (access.ts) says, which also says how many there may be; one that is no session goes to the audit in the
+   * same transaction. A key whose id exists already counts as added.
+   */
+  addAccessKey(key: NewAccessKey, origin: Origin): Promise<AddKeyAnswer>;
+  /**
+   * Revokes a key and its sessions (`revokeKey`); if it is no session, this goes to the audit in the same transaction. Answers whether
+   * there is such a key, revoked before or not.
+   */
+  revokeAccessKey(id: string, origin: Origin): Promise<boolean>;
+
   /** A hint that something may have changed, from this process or another. Polling alone stays correct. */
   subscribe(listener: (hint: WakeHint) => void): () => void;
   /** Work that keeps the store quick and that no caller waits for: called every few seconds by some process. */
@@ -133,6 +147,7 @@ export interface Store<Tx = never> {
   /**
    * Deletes completed and cancelled jobs that ended longer ago than `retentionMs`, with all that belongs to them; first ended,
    * first deleted. A store that lets go of whole days may keep a job until its day is over, and drop more than the limit. A blob that cannot be deleted now is tried again at the next prune.
+   * Access keys go when they have been over for long enough (`isKept`, access.ts).
    */
   prune(request: { readonly retentionMs: number; readonly limit: number }): Promise<{ readonly pruned: number }>;
   /** Brings the schema up to date. Safe to run twice and from two processes at once. */

@@ -3,9 +3,11 @@
  * it. Each method does its work before its first await, so each is atomic; what enqueue, settle and amend do to a job is moves.ts.
  * Read downwards: enqueue, claim, settle, then what surrounds them.
  */
+import { addKey, isKept, revokeKey } from "../../access.js";
+import type { AccessKey, AddKeyAnswer, NewAccessKey } from "../../access.js";
 import type { Clock } from "../../clock.js";
 import { auditPage, placeBefore } from "../../audit.js";
-import type { AuditEntry, AuditPage, AuditQuery, AuditRecord } from "../../audit.js";
+import type { AuditEntry, AuditPage, AuditQuery, AuditRecord, Origin } from "../../audit.js";
 import { JobsError } from "../../errors.js";
 import type { Hold, JobId, JobRecord } from "../../job.js";
 import type {
@@ -58,6 +60,7 @@ export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #book = new MemoryBook(this.blobs);
   readonly #workers = new MemoryWorkers();
+  readonly #accessKeys = new Map<string, AccessKey>();
   readonly #listeners = new Set<(hint: WakeHint) => void>();
   #isClosed = false;
 
@@ -338,6 +341,34 @@ export class MemoryStore implements Store {
     return structuredClone(auditPage(this.#book.audit.filter(isWanted).reverse(), limit));
   }
 
+  // ── access keys ───────────────────────────────────────────────────────────
+
+  async accessKeys(): Promise<readonly AccessKey[]> {
+    const now = this.#open();
+    return structuredClone(this.#allKeys().filter((key) => isKept(key, now)));
+  }
+
+  async addAccessKey(added: NewAccessKey, origin: Origin): Promise<AddKeyAnswer> {
+    const now = this.#open();
+    const { answer, gone, entry } = addKey(structuredClone(added), { keys: this.#allKeys(), now, origin });
+    for (const id of gone) this.#accessKeys.delete(id);
+    if (answer.key !== null) this.#accessKeys.set(answer.key.id, answer.key);
+    if (entry !== null) this.#book.addAudit(entry);
+    return structuredClone(answer);
+  }
+
+  async revokeAccessKey(id: string, origin: Origin): Promise<boolean> {
+    const now = this.#open();
+    const { isThere, revoked, entry } = revokeKey(id, { keys: this.#allKeys(), origin });
+    for (const each of revoked) this.#accessKeys.set(each, { ...this.#accessKeys.get(each)!, revokedAt: now });
+    if (entry !== null) this.#book.addAudit(entry);
+    return isThere;
+  }
+
+  #allKeys(): readonly AccessKey[] {
+    return [...this.#accessKeys.values()].sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
+  }
+
   // ── hints and upkeep ──────────────────────────────────────────────────────
 
   subscribe(listener: (hint: WakeHint) => void): () => void {
@@ -368,6 +399,7 @@ export class MemoryStore implements Store {
       this.#book.keys.forget(row);
       this.blobs.removeNow(row.blob);
     }
+    for (const key of this.#allKeys()) if (!isKept(key, now)) this.#accessKeys.delete(key.id);
     this.#freeStuckKeys();
     return { pruned: old.length };
   }

@@ -66,6 +66,7 @@ export async function everythingIn(store: Store<unknown>) {
     // Places are each store's own.
     audit: (await store.audit({ limit: 10_000 })).records.map((record) => ({ ...record, seq: null })),
     settings: await store.settings(),
+    accessKeys: (await store.accessKeys()).filter(({ parent }) => parent === null),
     counts: [...counts].sort((a, b) => (a.type < b.type ? -1 : 1)),
   };
 }

@@ -8,6 +8,7 @@ import { jobStates } from "../../job.js";
 import type { JobSnapshot } from "../../snapshot.js";
 import {
   aBeat,
+  anAccessKey,
   aClaim,
   aCommand,
   aNewJob,
@@ -76,6 +77,12 @@ async function furnish({ scene, from, clock }: CopyScene): Promise<void> {
   await from.setType({ type: "large", patch: { pause: { reason: "too large" } }, ...by });
   await from.setType({ type: "done", patch: { concurrency: 2 }, ...by });
   await from.setType({ type: "large", patch: { concurrency: 1 }, ...by });
+  const parent = anAccessKey({ name: "größer\0", types: ["mail.*"], expiresAt: clock.now() + 10 * hour });
+  await from.addAccessKey(parent, aCommand("cancel", []));
+  await from.addAccessKey(anAccessKey({ parent: parent.id }), aCommand("cancel", []));
+  const revoked = anAccessKey();
+  await from.addAccessKey(revoked, aCommand("cancel", []));
+  await from.revokeAccessKey(revoked.id, aCommand("cancel", []));
 }
 
 test("everything arrives as it was, and a second copy finds nothing to do", async () => {
@@ -87,7 +94,8 @@ test("everything arrives as it was, and a second copy finds nothing to do", asyn
   expect(await everythingIn(world.to)).toEqual(before);
   expect(report).toMatchObject({ copied: before.jobs.length, known: 0, foreign: 0, isEqual: true });
   expect(report.audit).toBe(before.audit.length);
-  expect(report.settings).toBe(2);
+  expect([report.settings, report.accessKeys]).toEqual([2, 2]);
+  expect((await world.to.accessKeys()).map(({ parent }) => parent)).toEqual([null, null]);
   expect(await world.after.claimIds({ types: ["large"] })).toEqual([]);
   const second = await copy();
   expect(second).toMatchObject({
@@ -95,6 +103,7 @@ test("everything arrives as it was, and a second copy finds nothing to do", asyn
     known: before.jobs.length,
     audit: 0,
     settings: 0,
+    accessKeys: 0,
     foreign: 0,
     isEqual: true,
   });

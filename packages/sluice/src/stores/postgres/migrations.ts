@@ -451,4 +451,20 @@ const migrations: readonly string[] = [
   create trigger audit_append_only before update or delete or truncate on sluice.audit
     for each statement execute function sluice.refuse_change();
   `,
+  `
+  -- Who may use an edge: hashes of tokens, never a token. Sessions of browsers have a parent.
+  create table sluice.access_keys (
+    id text primary key,
+    name text not null,
+    hash text not null,
+    hint text not null,
+    roles text not null,
+    types text,
+    can_read_payloads boolean not null,
+    parent text,
+    created_at bigint not null,
+    expires_at bigint,
+    revoked_at bigint
+  );
+  `,
 ];

@@ -12,6 +12,7 @@ import {
   aBeat,
   aClaim,
   aCommand,
+  anAccessKey,
   aNewJob,
   anEdit,
   aStep,
@@ -211,6 +212,14 @@ async function live(store: PostgresStore, name: string): Promise<void> {
   await store.setType(change);
   await store.settings();
   await store.audit({ actions: ["set"], limit: 10 });
+
+  // An access key that was over long ago, one that is revoked.
+  const origin = { actor: "operator", reason: null, requestId: null };
+  await store.addAccessKey(anAccessKey({ expiresAt: 1 }), origin);
+  const key = anAccessKey();
+  await store.addAccessKey(key, origin);
+  await store.revokeAccessKey(key.id, origin);
+  await store.accessKeys();
 
   // A type with limits, whose keys fill and free; the last of its jobs has a group and is refused at first.
   const limited = `${name}-limited`;

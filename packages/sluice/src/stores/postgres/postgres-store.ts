@@ -2,7 +2,8 @@
  * The port on PostgreSQL. What one statement can do is one statement, committed by itself; everything else is a transaction that
  * is run again when the server asks for it. After the commit: hints, here and for other processes.
  */
-import type { AuditEntry, AuditQuery } from "../../audit.js";
+import type { AccessKey, NewAccessKey } from "../../access.js";
+import type { AuditEntry, AuditQuery, Origin } from "../../audit.js";
 import type { JobId } from "../../job.js";
 import { JobsError } from "../../errors.js";
 import type { AuditSnapshot, ImportingStore, ImportOutcome, JobSnapshot } from "../../snapshot.js";
@@ -24,6 +25,7 @@ import type {
   WakeHint,
   WorkerBeat,
 } from "../../store.js";
+import { accessKeys, addAccessKey, importAccessKeys, pruneAccessKeys, revokeAccessKey } from "./access-keys.js";
 import { appendAudit, audit, importAudit } from "./audit.js";
 import { PostgresBlobs } from "./blobs.js";
 import { Claiming } from "./claim.js";
@@ -312,6 +314,20 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     return this.#read((sql) => audit(sql, query));
   }
 
+  // ── access keys ───────────────────────────────────────────────────────────
+
+  accessKeys() {
+    return this.#read((sql) => accessKeys(sql));
+  }
+
+  addAccessKey(key: NewAccessKey, origin: Origin) {
+    return this.#write((sql) => addAccessKey(sql, key, origin));
+  }
+
+  revokeAccessKey(id: string, origin: Origin) {
+    return this.#write((sql) => revokeAccessKey(sql, id, origin));
+  }
+
   // ── what another store was ────────────────────────────────────────────────
 
   async importJobs(snapshots: readonly JobSnapshot[]): Promise<readonly ImportOutcome[]> {
@@ -324,6 +340,10 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
       effects.wake();
       return importSettings(sql, settings);
     });
+  }
+
+  importAccessKeys(keys: readonly AccessKey[]) {
+    return this.#write((sql) => importAccessKeys(sql, keys));
   }
 
   importAudit(records: readonly AuditSnapshot[]) {
@@ -361,6 +381,7 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
 
   async prune(request: { readonly retentionMs: number; readonly limit: number }) {
     await this.#write((sql, effects) => freeStuckKeys(sql, effects));
+    await this.#read((sql) => pruneAccessKeys(sql));
     return this.#whileOpen(() => prune(this.#database, request));
   }
 

@@ -289,4 +289,20 @@ const migrations: readonly string[] = [
     select raise(abort, 'sluice_audit is append-only');
   end;
   `,
+  `
+  -- Who may use an edge: hashes of tokens, never a token. Sessions of browsers have a parent.
+  create table sluice_access_keys (
+    id text primary key,
+    name text not null,
+    hash text not null,
+    hint text not null,
+    roles text not null,
+    types text,
+    can_read_payloads integer not null,
+    parent text,
+    created_at integer not null,
+    expires_at integer,
+    revoked_at integer
+  ) strict, without rowid;
+  `,
 ];

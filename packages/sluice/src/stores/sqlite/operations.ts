@@ -2,6 +2,7 @@
  * Every operation of the store thread under the name by which the calling thread asks for it.
  */
 import type { NewJob } from "../../store.js";
+import { accessKeys, addAccessKey, revokeAccessKey } from "./access-keys.js";
 import { audit, record } from "./audit.js";
 import { answerNothing, claim, hasClaimable } from "./claim.js";
 import { enqueue } from "./enqueue.js";
@@ -30,6 +31,8 @@ export const writes = {
   amend,
   setType,
   record,
+  addAccessKey,
+  revokeAccessKey,
   prune,
 };
 
@@ -43,6 +46,7 @@ export const reads = {
   standing,
   audit,
   settings,
+  accessKeys,
   recall,
   heldBy,
   exportJobs,

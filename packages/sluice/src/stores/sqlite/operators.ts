@@ -5,6 +5,7 @@ import { conditionOf } from "../../audit.js";
 import type { JobId } from "../../job.js";
 import type { AmendAnswer, OperatorCommand } from "../../store.js";
 import { amendMove, firstState } from "../../transition.js";
+import { pruneAccessKeys } from "./access-keys.js";
 import { appendAudit } from "./audit.js";
 import { deleteCorrelations, giveBackKey, startAfresh, takeKeyIfFree } from "./enqueue.js";
 import { page } from "./reading.js";
@@ -117,6 +118,7 @@ export function prune(
   session.sql(deleteWorkers).run(endedBefore);
   session.sql(deleteOldTurns).run((session.now - 86_400_000) * 1_000);
   pruneSpent(session);
+  pruneAccessKeys(session);
   freeStuckKeys(session);
   return { pruned: old.length };
 }

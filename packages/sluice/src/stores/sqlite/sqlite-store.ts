@@ -2,7 +2,8 @@
  * The store on the calling thread. Almost everything is a message to the store thread; what must happen inside the application's
  * own transaction (`transact`, `enqueue` with a transaction) runs the same code on the calling thread's connection.
  */
-import type { AuditEntry, AuditQuery } from "../../audit.js";
+import type { NewAccessKey } from "../../access.js";
+import type { AuditEntry, AuditQuery, Origin } from "../../audit.js";
 import type { Clock } from "../../clock.js";
 import { JobsError } from "../../errors.js";
 import type { JobId } from "../../job.js";
@@ -277,6 +278,18 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
 
   audit(query: AuditQuery) {
     return this.#call((thread) => thread.call("audit", query));
+  }
+
+  accessKeys() {
+    return this.#call((thread) => thread.call("accessKeys", null));
+  }
+
+  addAccessKey(key: NewAccessKey, origin: Origin) {
+    return this.#call((thread) => thread.call("addAccessKey", { key, origin }));
+  }
+
+  revokeAccessKey(id: string, origin: Origin) {
+    return this.#call((thread) => thread.call("revokeAccessKey", { id, origin }));
   }
 
   prune(request: { readonly retentionMs: number; readonly limit: number }) {

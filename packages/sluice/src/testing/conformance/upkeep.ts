@@ -63,6 +63,8 @@ export function upkeepCases(test: TestCase, capabilities: StoreCapabilities): vo
       () => store.workers(),
       () => store.standing([aJobId()]),
       () => store.audit({ limit: 1 }),
+      () => store.record([]),
+      () => store.accessKeys(),
       () => store.prune({ retentionMs: 0, limit: 1 }),
     ];
     for (const call of calls) await assert.rejects(call, { code: "STORE_CLOSED" }, call.toString());
