@@ -101,11 +101,15 @@ function tell(
   return problems.length === 0 ? 0 : 1;
 }
 
-function summaryOf({ copied, known, blobs, blobBytes, audit, settings }: CopyReport, seconds: number): string {
+function summaryOf(
+  { copied, known, blobs, blobBytes, audit, settings, accessKeys }: CopyReport,
+  seconds: number,
+): string {
   const parts = [`Copied ${many(copied, "job")}`];
   if (known > 0) parts.push(`found ${count(known)} there already`);
   if (blobs > 0) parts.push(`${many(blobs, "blob")} of ${size(blobBytes)}`);
   if (settings > 0) parts.push(`the settings of ${many(settings, "type")}`);
+  if (accessKeys > 0) parts.push(many(accessKeys, "access key"));
   if (audit > 0) parts.push(`${many(audit, "line")} of the audit`);
   const rate = copied >= 1_000 ? ` (${count(Math.round(copied / seconds))} jobs/s)` : "";
   return `${parts.join(", ")}, in ${seconds.toFixed(1)} s${rate}.`;
