@@ -13,17 +13,17 @@ module.exports = {
       to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
     },
     {
-      name: "vocabulary-imports-errors-only",
+      name: "vocabulary-imports-vocabulary-only",
       severity: "error",
-      from: { path: `${core}job\\.ts$` },
-      to: { path: core, pathNot: `${core}errors\\.ts$` },
+      from: { path: `${core}(job|audit|access)\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|audit|errors)\\.ts$` },
     },
     {
       name: "flow-control-is-pure",
       comment: "What stores ask: it decides from what they bring, and knows nothing of them.",
       severity: "error",
       from: { path: `${core}(${flow})\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|errors|store|${flow})\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|audit|errors|store|${flow})\\.ts$` },
     },
     {
       name: "rollups-are-pure",
@@ -36,7 +36,7 @@ module.exports = {
       name: "port-imports-vocabulary-only",
       severity: "error",
       from: { path: `${core}(store|snapshot|transition|keys|moves|worked-types)\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|errors|store|transition|keys|rollup|${flow})\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|audit|access|errors|store|transition|keys|rollup|${flow})\\.ts$` },
     },
     {
       name: "stores-import-port-and-vocabulary-only",
@@ -45,7 +45,7 @@ module.exports = {
       to: {
         path: core,
         pathNot: [
-          `${core}(store|snapshot|transition|moves|keys|worked-types|job|errors|clock|rollup|${flow})\\.ts$`,
+          `${core}(store|snapshot|transition|moves|keys|worked-types|job|audit|access|errors|clock|rollup|${flow})\\.ts$`,
           `${core}stores/$1/`,
         ],
       },

@@ -52,3 +52,8 @@ export function notEmpty(text: string): string {
   if (text.trim() === "") throw new InvalidArgumentError("It is empty.");
   return text;
 }
+
+/** For commander: each of several. */
+export function notEmptyMany(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, notEmpty(text)];
+}

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import type { BreakerRule } from "./breaker.js";
 import { Breakers } from "./breakers.js";
+import { toSettingsRecord } from "./settings.js";
 import type { Store } from "./store.js";
 import { memory } from "./stores/memory/index.js";
 import { aClaimedJob, defaultType } from "./testing/builders.js";
@@ -29,7 +30,7 @@ async function setup() {
   const endNow = (breakers: Breakers, outcome: typeof failed | typeof succeeded) =>
     breakers.ended(aClaimedJob({ startedAt: clock.now() }), outcome);
   const breaker = async () => (await store.settings())[0]?.breaker ?? null;
-  const changes = () => store.settingsHistory({ limit: 50 });
+  const changes = async () => (await store.audit({ actions: ["set"], limit: 50 })).records.map(toSettingsRecord);
   const settle = () => new Promise((resolve) => setImmediate(resolve));
   return { clock, aWorker, endNow, breaker, changes, settle };
 }

@@ -113,7 +113,14 @@ export class Breakers {
   async #set(type: string, change: BreakerChange, ifVersion: number): Promise<void> {
     const patch = { breaker: change };
     const reason = change === null ? "it works again" : change.error;
-    const { outcome, settings } = await this.#options.store.setType({ type, patch, ifVersion, actor, reason });
+    const { outcome, settings } = await this.#options.store.setType({
+      type,
+      patch,
+      ifVersion,
+      actor,
+      reason,
+      requestId: null,
+    });
     this.#versions.set(type, settings.version);
     this.#see(type, settings.breaker);
     // Somebody was quicker. If it was about something else than the breaker, the next end of an attempt says so again.

@@ -1,5 +1,5 @@
 /**
- * Moves what one store has to another: jobs with all that belongs to them, blobs, the audit. Says what is moved and what must not
+ * Moves what one store has to another: jobs with all that belongs to them, blobs, settings, access keys, the audit. Says what is moved and what must not
  * be, and counts at the end whether all of it arrived; reading out and taking in is for the stores (snapshot.ts).
  *
  * Where it was is written nowhere: what the target has already is passed over, so that a copy that was killed is started again.
@@ -16,7 +16,10 @@ import type { CountOfBoth } from "./tally.js";
 export interface CopyOptions {
   readonly from: Store<unknown> & ExportingStore;
   readonly to: Store<unknown> & ImportingStore;
-  /** Leaves out the audit and jobs that completed or were cancelled, but for those that still hold a unique key. Default false. */
+  /**
+   * Leaves out jobs that completed or were cancelled, but for those that still hold a unique key, and of the audit all but the
+   * changes of settings. Default false.
+   */
   readonly liveOnly?: boolean;
   /** Copies although workers are running on one of the stores. What they do meanwhile may be copied or not. Default false. */
   readonly force?: boolean;
@@ -58,6 +61,8 @@ export interface CopyReport {
   readonly audit: number;
   /** Types whose settings this run has copied. */
   readonly settings: number;
+  /** That this run has copied. Sessions of browsers stay behind. */
+  readonly accessKeys: number;
   readonly blobs: number;
   readonly blobBytes: number;
   readonly notCopied: Readonly<Record<NotCopied, Some>>;
@@ -84,8 +89,9 @@ export async function copyStore(options: CopyOptions): Promise<CopyReport> {
   await copy.refuseWorkers();
   // A paused type must be paused before its jobs arrive.
   await copy.settings();
+  await copy.accessKeys();
   await copy.jobs();
-  if (options.liveOnly !== true) await copy.audit();
+  await copy.audit();
   // One that started meanwhile has changed what was read already.
   await copy.refuseWorkers();
   return copy.report();
@@ -104,6 +110,7 @@ class Copy {
   #known = 0;
   #audit = 0;
   #settings = 0;
+  #accessKeys = 0;
   #blobs = 0;
   #blobBytes = 0;
 
@@ -227,17 +234,23 @@ class Copy {
   async settings(): Promise<void> {
     const { from, to } = this.#options;
     const settings = await from.settings();
-    if (settings.length === 0) return;
-    const history = await from.settingsHistory({ limit: Number.MAX_SAFE_INTEGER });
-    this.#settings = await to.importSettings(settings, history);
+    if (settings.length > 0) this.#settings = await to.importSettings(settings);
+  }
+
+  // ── access keys ───────────────────────────────────────────────────────────
+
+  async accessKeys(): Promise<void> {
+    const { from, to } = this.#options;
+    const keys = (await from.accessKeys()).filter(({ parent }) => parent === null);
+    if (keys.length > 0) this.#accessKeys = await to.importAccessKeys(keys);
   }
 
   // ── the audit ─────────────────────────────────────────────────────────────
 
   async audit(): Promise<void> {
-    const { from, to } = this.#options;
+    const { from, to, liveOnly: settingsOnly = false } = this.#options;
     let done = 0;
-    const read = (after: number | null) => from.exportAudit({ ...pageLimits, after });
+    const read = (after: number | null) => from.exportAudit({ ...pageLimits, after, settingsOnly });
     for await (const { records } of this.#readAhead(read)) {
       if (records.length > 0) this.#audit += await to.importAudit(records);
       done += records.length;
@@ -259,6 +272,7 @@ class Copy {
       known: this.#known,
       audit: this.#audit,
       settings: this.#settings,
+      accessKeys: this.#accessKeys,
       blobs: this.#blobs,
       blobBytes: this.#blobBytes,
       notCopied: {

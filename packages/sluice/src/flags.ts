@@ -92,7 +92,7 @@ export async function releaseHeld(
     }
     if (ids.length > 0) {
       const target = { ids };
-      await store.amend({ action: "release", target, actor: "rollout", reason: "switched on" });
+      await store.amend({ action: "release", target, actor: "rollout", reason: "switched on", requestId: null });
     }
     before = next;
   } while (before !== null);

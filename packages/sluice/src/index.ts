@@ -1,6 +1,21 @@
 /**
  * The public names of `sluice`. Stores are in `sluice/sqlite` and `sluice/memory`, the test kit in `sluice/testing`.
  */
+export {
+  covers,
+  hashOfToken,
+  hasRole,
+  isGood,
+  keyOfToken,
+  newToken,
+  roles,
+  type AccessKey,
+  type AccessKeyOptions,
+  type AddKeyAnswer,
+  type NewAccessKey,
+  type Role,
+  type Token,
+} from "./access.js";
 export { exponential, fixed, noRetry, type RetryPolicy } from "./backoff.js";
 export {
   BatchProcessor,
@@ -10,6 +25,16 @@ export {
   type BatchItem,
   type BatchResult,
 } from "./batch.js";
+export {
+  auditActions,
+  type AuditAction,
+  type AuditEntry,
+  type AuditPage,
+  type AuditQuery,
+  type AuditRecord,
+  type AuditTarget,
+  type Origin,
+} from "./audit.js";
 export { systemClock, type Clock } from "./clock.js";
 export { copyStore, type CopyOptions, type CopyProgress, type CopyReport, type NotCopied, type Some } from "./copy.js";
 export { AttemptAborted, type AbortReason, type Context, type ContextLog } from "./context.js";
@@ -67,8 +92,11 @@ export {
   Queue,
   type AmendResult,
   type AmendSummary,
+  type AuditFilter,
   type By,
+  type Deed,
   type Enqueued,
+  type IssuedKey,
   type JobPage,
   type JobQuery,
   type QueueOptions,

@@ -4,6 +4,8 @@
  * touches as a `Book` and writes down what has become of them. The memory store's book is all it has; PostgreSQL's is a
  * transaction. Pure: no clock, no rows of a database.
  */
+import { conditionOf } from "./audit.js";
+import type { AuditEntry } from "./audit.js";
 import { placeOf } from "./fairness.js";
 import type { Turns } from "./fairness.js";
 import { arrivalOf, takeIn } from "./intake.js";
@@ -13,7 +15,6 @@ import type { AttemptRecord, HeldBy, Hold, JobId, JobRecord, JobState } from "./
 import type { Keys } from "./keys.js";
 import type {
   AmendAnswer,
-  AuditRecord,
   EnqueueResult,
   NewJob,
   OperatorCommand,
@@ -53,7 +54,7 @@ export interface Book<R extends Row> {
   dropSteps(row: R): void;
   addAttempt(row: R, attempt: AttemptRecord): void;
   dropBlob(blob: string): void;
-  addAudit(record: AuditRecord): void;
+  addAudit(entry: AuditEntry): void;
 }
 
 type AmendResult = AmendAnswer["results"][number];
@@ -353,16 +354,16 @@ export function amendOne<R extends Row>(book: Book<R>, id: JobId, command: Opera
     move(book, row, next.to);
   }
 
+  const { action, actor, reason, requestId } = command;
   book.addAudit({
-    at: book.now,
-    actor: command.actor,
-    action: command.action,
-    jobId: id,
-    jobType: job.type,
-    stateBefore: state,
-    stateAfter: job.state,
-    payloadBefore: command.action === "edit" ? payload : null,
-    reason: command.reason,
+    actor,
+    reason,
+    requestId,
+    action,
+    target: { kind: "job", id },
+    type: job.type,
+    before: conditionOf(state, action === "edit" ? payload : undefined),
+    after: conditionOf(job.state),
   });
   return { id, outcome: next === "request_cancel" ? "requested" : "applied", state: job.state };
 }

@@ -2,6 +2,10 @@
  * Where jobs come from: validates, derives, joins a group commit, and resolves when the store has it. Also the one door for
  * reading jobs and for an operator's commands. Workers do not need it.
  */
+import { randomBytes } from "node:crypto";
+import { checkExpiry, checkKey, maxAccessKeys, newToken } from "./access.js";
+import type { AccessKey, AccessKeyOptions, NewAccessKey } from "./access.js";
+import type { AuditAction, AuditPage, AuditTarget, Origin } from "./audit.js";
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
 import { subjectOf } from "./announce.js";
@@ -18,7 +22,6 @@ import { toRollupQuery, toStats, type Stats, type StatsQuery } from "./stats.js"
 import type {
   AmendAnswer,
   AmendOutcome,
-  AuditRecord,
   EnqueueResult,
   JobFilter,
   LogLine,
@@ -28,7 +31,8 @@ import type {
   TypeCounts,
   WorkerRecord,
 } from "./store.js";
-import { checkPatch, defaultSettings, type SettingsPatch, type SettingsRecord, type TypeSettings } from "./settings.js";
+import { checkPatch, defaultSettings, toSettingsRecord } from "./settings.js";
+import type { SettingsPatch, SettingsRecord, TypeSettings } from "./settings.js";
 import { contextOf, patiently, releaseHeld, type FlagContext, type Flags } from "./flags.js";
 import { Endings } from "./endings.js";
 import { compileQuery, needsTypes, parseQuery, withinTypes, type CompiledQuery, type Query } from "./search.js";
@@ -66,6 +70,21 @@ export type Refused = Refusal & { readonly job: null };
 export interface JobQuery extends Omit<JobFilter, "createdAfter" | "createdBefore"> {
   readonly createdAfter?: Date;
   readonly createdBefore?: Date;
+}
+
+/** What a page of `audit` looks at. All given conditions must hold. */
+export interface AuditFilter {
+  readonly target?: AuditTarget;
+  readonly actor?: string;
+  readonly actions?: readonly AuditAction[];
+  /** `next` of the page before. */
+  readonly before?: string;
+}
+
+/** A new access key, and the token that proves it: nobody can see that a second time. */
+export interface IssuedKey {
+  readonly key: AccessKey;
+  readonly token: string;
 }
 
 export interface JobPage {
@@ -116,6 +135,19 @@ export interface By {
   /** Default "application". */
   readonly actor?: string;
   readonly reason?: string;
+  /** The request of an edge that it came with, to be found in its logs. */
+  readonly requestId?: string;
+}
+
+/** What an edge did that no other call tells the audit. */
+export interface Deed {
+  readonly action: "reveal" | "bulk";
+  readonly target: AuditTarget;
+  /** Of the job, or the type itself. Default: none. */
+  readonly type?: string;
+  /** What there is to say of before and after; kept as JSON. */
+  readonly before?: unknown;
+  readonly after?: unknown;
 }
 
 /** How many jobs had which outcome. */
@@ -297,8 +329,8 @@ export class Queue<Tx = never> {
 
   /** Newest first. `limit` default 50, at most 1,000. */
   async list(query: JobQuery & { readonly cursor?: string | null; readonly limit?: number } = {}): Promise<JobPage> {
-    const { cursor = null, limit = 50, ...filter } = query;
-    const page = { before: cursor, limit: Math.min(Math.max(1, Math.trunc(limit)), 1_000) };
+    const { cursor = null, limit, ...filter } = query;
+    const page = { before: cursor, limit: pageLimit(limit) };
     const { jobs, next } = await this.#store.list({ filter: toFilter(filter), page });
     return { jobs: jobs.map((record) => toJob(record)), next };
   }
@@ -436,9 +468,25 @@ export class Queue<Tx = never> {
     });
   }
 
-  /** Who did what to which job; newest first. `limit` default 50. */
-  audit(query: { readonly jobId?: JobId; readonly limit?: number } = {}): Promise<readonly AuditRecord[]> {
-    return this.#store.audit({ limit: 50, ...query });
+  /**
+   * Who did what to which job, type or access key; newest first. `limit` default 50, at most 1,000. For the next page give `next` of
+   * the last one as `before`.
+   * @throws {JobsError} INVALID_OPTIONS
+   */
+  audit({ limit, ...query }: AuditFilter & { readonly limit?: number } = {}): Promise<AuditPage> {
+    return this.#store.audit({ ...query, limit: pageLimit(limit) });
+  }
+
+  /** Writes into the audit what an edge did on its own: showed a payload, or began a command for many jobs. Durable when it resolves. */
+  async record(deeds: readonly Deed[], by?: By): Promise<void> {
+    if (deeds.length === 0) return;
+    const jsonOf = (value: unknown) => (value === undefined ? null : JSON.stringify(value));
+    await this.#store.record(
+      deeds.map(({ action, target, type = null, before, after }) => {
+        const origin = originOf(by);
+        return { ...origin, action, target, type, before: jsonOf(before), after: jsonOf(after) };
+      }),
+    );
   }
 
   /**
@@ -507,7 +555,7 @@ export class Queue<Tx = never> {
       );
     }
     if (ids.length === 0) return [];
-    return (await this.#store.amend({ action, ...byOf(by), target: { ids } })).results;
+    return (await this.#store.amend({ action, ...originOf(by), target: { ids } })).results;
   }
 
   /** `cancel` for every job that matches. */
@@ -549,7 +597,7 @@ export class Queue<Tx = never> {
         { option: "type" },
       );
     }
-    const change = { type, patch: checkPatch(patch), ifVersion, ...byOf(by) };
+    const change = { type, patch: checkPatch(patch), ifVersion, ...originOf(by) };
     const { outcome, settings } = await this.#store.setType(change);
     if (outcome === "applied") {
       if (patch.rollout !== undefined) await releaseHeld(this.#store, settings);
@@ -571,24 +619,69 @@ export class Queue<Tx = never> {
     return this.setType(type, { pause: null }, by);
   }
 
-  /** Who changed which settings, and why; newest first. `limit` default 50. */
-  settingsHistory(query: { readonly type?: string; readonly limit?: number } = {}): Promise<readonly SettingsRecord[]> {
-    return this.#store.settingsHistory({ limit: 50, ...query });
+  /** Who changed which settings, and why; newest first. `limit` default 50, at most 1,000. */
+  async settingsHistory({ type, limit }: { readonly type?: string; readonly limit?: number } = {}): Promise<
+    readonly SettingsRecord[]
+  > {
+    const target = type === undefined ? {} : { target: { kind: "type", id: type } as const };
+    const { records } = await this.#store.audit({ ...target, actions: ["set"], limit: pageLimit(limit) });
+    return records.map(toSettingsRecord);
   }
 
-  async #amendOne(id: JobId, what: Command, by: By = {}): Promise<AmendOutcome> {
-    const { results } = await this.#store.amend({ ...what, ...byOf(by), target: { ids: [id] } });
+  // ── who may use an edge ───────────────────────────────────────────────────
+
+  /** All access keys and sessions, the oldest first; those that have been over for long are not among them. */
+  accessKeys(): Promise<readonly AccessKey[]> {
+    return this.#store.accessKeys();
+  }
+
+  /** Makes an access key. Keep the token: the store has only its hash. @throws {JobsError} INVALID_OPTIONS */
+  async createAccessKey(options: AccessKeyOptions, by?: By): Promise<IssuedKey> {
+    const issued = await this.#issue({ ...checkKey(options, this.#clock.now()), parent: null }, by);
+    if (issued !== null) return issued;
+    throw new JobsError(
+      "INVALID_OPTIONS",
+      `There are ${maxAccessKeys} access keys already, and no more are possible. Revoke those that nobody needs.`,
+      { option: "name" },
+    );
+  }
+
+  /**
+   * Makes a session for whoever has proved to have `parent`: a key that may do the same, and is gone with it. A key has at most 100;
+   * the next one takes the place of the oldest. Not in the audit. Null: the parent is not good any more, or is a session itself.
+   * @throws {JobsError} INVALID_OPTIONS
+   */
+  async createSession(parent: AccessKey, { expiresAt }: { readonly expiresAt: Date }): Promise<IssuedKey | null> {
+    const at = Math.min(checkExpiry(expiresAt, this.#clock.now()), parent.expiresAt ?? Infinity);
+    const { id, name, roles, types, canReadPayloads } = parent;
+    return this.#issue({ name, roles, types, canReadPayloads, expiresAt: at, parent: id });
+  }
+
+  async #issue(key: Omit<NewAccessKey, "id" | "hash" | "hint">, by?: By): Promise<IssuedKey | null> {
+    // Not a source that a test may give: no secret must ever come from one.
+    const { token, hash, hint } = newToken(randomBytes(32));
+    const answer = await this.#store.addAccessKey({ ...key, id: this.#newId(), hash, hint }, originOf(by));
+    return answer.key === null ? null : { key: answer.key, token };
+  }
+
+  /** Nobody gets in with it any more, nor with its sessions. Answers whether there is such a key, revoked before or not. */
+  revokeAccessKey(id: string, by?: By): Promise<boolean> {
+    return this.#store.revokeAccessKey(id, originOf(by));
+  }
+
+  async #amendOne(id: JobId, what: Command, by?: By): Promise<AmendOutcome> {
+    const { results } = await this.#store.amend({ ...what, ...originOf(by), target: { ids: [id] } });
     return results[0]?.outcome ?? "not_found";
   }
 
   /** Page by page, so that no transaction grows with the number of matches. Jobs added meanwhile are left alone. */
-  async #amendAll(query: JobQuery, what: Command, by: By = {}): Promise<AmendSummary> {
+  async #amendAll(query: JobQuery, what: Command, by?: By): Promise<AmendSummary> {
     const summary = { applied: 0, requested: 0, not_found: 0, wrong_state: 0, key_taken: 0 };
     const filter = toFilter(query);
     let before: JobId | null = null;
     do {
       const target = { filter, page: { before, limit: bulkPage } };
-      const { results, next } = await this.#store.amend({ ...what, ...byOf(by), target });
+      const { results, next } = await this.#store.amend({ ...what, ...originOf(by), target });
       for (const { outcome } of results) summary[outcome]++;
       before = next;
     } while (before !== null);
@@ -603,11 +696,7 @@ export class Queue<Tx = never> {
   }
 }
 
-type Command = OperatorCommand extends infer C
-  ? C extends unknown
-    ? Omit<C, "target" | "actor" | "reason">
-    : never
-  : never;
+type Command = OperatorCommand extends infer C ? (C extends unknown ? Omit<C, "target" | keyof Origin> : never) : never;
 
 interface CursorPage {
   readonly cursor: string | null;
@@ -623,8 +712,12 @@ function searchedAll({ filter: { createdAfter, createdBefore } }: CompiledQuery,
   };
 }
 
-function byOf({ actor = "application", reason }: By): { actor: string; reason: string | null } {
-  return { actor, reason: reason ?? null };
+function originOf({ actor = "application", reason, requestId }: By = {}): Origin {
+  return { actor, reason: reason ?? null, requestId: requestId ?? null };
+}
+
+function pageLimit(limit = 50): number {
+  return Math.min(Math.max(1, Math.trunc(limit)), 1_000);
 }
 
 function toFilter({ createdAfter, createdBefore, ...rest }: JobQuery): JobFilter {

@@ -3,6 +3,7 @@
  * come in, and for whom it is switched on. The definition gives the defaults; a change is versioned, kept, and in force at the next
  * claim or enqueue of every process (OQ2, R1, O2). Pure: stores keep and apply.
  */
+import type { AuditEntry, AuditRecord, Origin } from "./audit.js";
 import { applyChange } from "./breaker.js";
 import type { Breaker, BreakerChange } from "./breaker.js";
 import { JobsError } from "./errors.js";
@@ -49,20 +50,16 @@ export interface SettingsPatch extends Partial<Omit<TypeSettings, "type" | "vers
   readonly breaker?: BreakerChange;
 }
 
-export interface SettingsChange {
+export interface SettingsChange extends Origin {
   readonly type: string;
   readonly patch: SettingsPatch;
   /** The version that the operator saw; null: whatever it is. */
   readonly ifVersion: number | null;
-  readonly actor: string;
-  readonly reason: string | null;
 }
 
-/** Who changed what, when and why. */
-export interface SettingsRecord {
+/** Who changed what, when and why: a `set` of the audit. */
+export interface SettingsRecord extends Origin {
   readonly at: number;
-  readonly actor: string;
-  readonly reason: string | null;
   readonly before: TypeSettings;
   readonly after: TypeSettings;
 }
@@ -95,12 +92,12 @@ export function parseSettings(type: string, text: string | null): TypeSettings {
   return text === null ? defaultSettings(type) : { ...defaultSettings(type), ...(JSON.parse(text) as TypeSettings) };
 }
 
-/** The settings after the change, or null when it was made for another version. */
+/** The settings after the change and its entry in the audit, or null when it was made for another version. */
 export function changeSettings(
   settings: TypeSettings,
-  { patch, ifVersion, actor, reason }: SettingsChange,
+  { type, patch, ifVersion, actor, reason, requestId }: SettingsChange,
   now: number,
-): { readonly settings: TypeSettings; readonly record: SettingsRecord } | null {
+): { readonly settings: TypeSettings; readonly entry: AuditEntry } | null {
   if (ifVersion !== null && ifVersion !== settings.version) return null;
   const { pause, breaker, ...others } = patch;
   const given = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
@@ -113,11 +110,27 @@ export function changeSettings(
       pause: pause === null ? null : { actor, reason: pause.reason ?? null, since: now, until: pause.until ?? null },
     }),
   };
-  return { settings: after, record: { at: now, actor, reason, before: settings, after } };
+  const entry = {
+    actor,
+    reason,
+    requestId,
+    action: "set",
+    target: { kind: "type", id: type },
+    type,
+    before: JSON.stringify(settings),
+    after: JSON.stringify(after),
+  } as const;
+  return { settings: after, entry };
+}
+
+/** From a `set` of the audit. */
+export function toSettingsRecord({ at, actor, reason, requestId, target, before, after }: AuditRecord): SettingsRecord {
+  const [old, young] = [parseSettings(target.id, before), parseSettings(target.id, after)];
+  return { at, actor, reason, requestId, before: old, after: young };
 }
 
 /** Whether what waits for its key or its rate must be looked at anew: what it waits for was said by other settings. */
-export function doesReplan({ before, after }: Pick<SettingsRecord, "before" | "after">): boolean {
+export function doesReplan(before: TypeSettings, after: TypeSettings): boolean {
   const limitsOf = ({ concurrencyPerKey, rate, ratePerKey }: TypeSettings) =>
     JSON.stringify([concurrencyPerKey, rate, ratePerKey]);
   return limitsOf(before) !== limitsOf(after);

@@ -6,9 +6,11 @@
  * turn, attempts, crashes and epoch arrive as they were, so that whoever claims the job next has a greater epoch than anybody
  * before. Every import may be sent twice, and does nothing the second time.
  */
+import type { AccessKey } from "./access.js";
+import type { AuditRecord } from "./audit.js";
 import type { AttemptRecord, JobId, JobRecord } from "./job.js";
-import type { SettingsRecord, TypeSettings } from "./settings.js";
-import type { AuditRecord, LogLine, Step, UniqueClaim } from "./store.js";
+import type { TypeSettings } from "./settings.js";
+import type { LogLine, Step, UniqueClaim } from "./store.js";
 
 export interface JobSnapshot {
   readonly job: JobRecord;
@@ -27,8 +29,8 @@ export interface KeySnapshot extends Pick<UniqueClaim, "key" | "holdWhile" | "pe
   readonly place: "holds" | "waits" | "gave_back";
 }
 
-/** `nth`: so many records before this one say exactly the same. */
-export interface AuditSnapshot extends AuditRecord {
+/** `nth`: so many records before this one say exactly the same. Each store has places (`seq`) of its own. */
+export interface AuditSnapshot extends Omit<AuditRecord, "seq"> {
   readonly nth: number;
 }
 
@@ -55,8 +57,10 @@ export interface ExportingStore {
    * @param request `liveOnly` leaves out completed and cancelled jobs, but for those that still hold a unique key.
    */
   exportJobs(request: ExportLimits & { readonly after: JobId | null; readonly liveOnly: boolean }): Promise<JobExport>;
-  /** The audit, oldest first. */
-  exportAudit(request: ExportLimits & { readonly after: number | null }): Promise<AuditExport>;
+  /** The audit, oldest first. @param request `settingsOnly` leaves out all but the changes of settings. */
+  exportAudit(
+    request: ExportLimits & { readonly after: number | null; readonly settingsOnly: boolean },
+  ): Promise<AuditExport>;
 }
 
 /**
@@ -70,8 +74,10 @@ export type ImportOutcome = "imported" | "known" | "key_taken" | "unfit";
 export interface ImportingStore {
   /** All in one transaction; the answers in the same order. */
   importJobs(snapshots: readonly JobSnapshot[]): Promise<readonly ImportOutcome[]>;
-  /** The settings of types that have none here yet, with their history (newest first). Answers how many types. */
-  importSettings(settings: readonly TypeSettings[], history: readonly SettingsRecord[]): Promise<number>;
+  /** The settings of types that have none here yet. Answers how many. */
+  importSettings(settings: readonly TypeSettings[]): Promise<number>;
+  /** Those that are not there. Answers how many. */
+  importAccessKeys(keys: readonly AccessKey[]): Promise<number>;
   /** Appends those that are not there. Answers how many. */
   importAudit(records: readonly AuditSnapshot[]): Promise<number>;
   /** Puts a blob under the id that it has elsewhere; `known` when it is there already. */

@@ -10,7 +10,9 @@
  * - Instants are milliseconds on the store's clock. Durations go in, instants come out.
  * - Text that is not JSON (log lines, reasons, actors) may come back with U+FFFD in place of NUL.
  */
+import type { AccessKey, AddKeyAnswer, NewAccessKey } from "./access.js";
 import type { TypeControls } from "./admission.js";
+import type { AuditEntry, AuditPage, AuditQuery, Origin } from "./audit.js";
 import type { IntakeDefaults, Refusal } from "./intake.js";
 import type { Rate } from "./rate.js";
 import type { NewRollup, Rollup } from "./rollup.js";
@@ -27,7 +29,7 @@ import type {
   Progress,
   TraceCarrier,
 } from "./job.js";
-import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "./settings.js";
+import type { SettingsAnswer, SettingsChange, TypeSettings } from "./settings.js";
 
 /** Only a type, to tell a transaction that cannot wait: nothing has such a property. */
 declare const synchronous: unique symbol;
@@ -101,10 +103,8 @@ export interface Store<Tx = never> {
 
   /** The settings of types that somebody has changed, by name. */
   settings(): Promise<readonly TypeSettings[]>;
-  /** Changes the settings of a type and keeps who did it and why, in one transaction (`changeSettings`); wakes the workers. */
+  /** Changes the settings of a type and writes it to the audit, in one transaction (`changeSettings`); wakes the workers. */
   setType(change: SettingsChange): Promise<SettingsAnswer>;
-  /** Changes of settings, newest first. */
-  settingsHistory(query: { readonly type?: string; readonly limit: number }): Promise<readonly SettingsRecord[]>;
 
   get(ids: readonly JobId[]): Promise<readonly (JobRecord | null)[]>;
   /** Attempts that did not complete the job, oldest first, and its log lines. */
@@ -125,8 +125,28 @@ export interface Store<Tx = never> {
    * bounded number of rows for each job and type, however many are pending.
    */
   standing(ids: readonly JobId[]): Promise<Standing>;
-  /** Newest first. */
-  audit(query: AuditQuery): Promise<readonly AuditRecord[]>;
+
+  /** Appends to the audit what an edge did. Sent twice, it is there twice. */
+  record(entries: readonly AuditEntry[]): Promise<void>;
+  /**
+   * What was done, the last first. Reads little more than it answers, however long the audit is; with a target, at most what was
+   * ever done to that.
+   * @throws {JobsError} INVALID_OPTIONS where `before` is no place of this store.
+   */
+  audit(query: AuditQuery): Promise<AuditPage>;
+
+  /** Keys to edges, with the sessions made for them, the oldest first; no longer those that were over long ago (`isKept`, access.ts). */
+  accessKeys(): Promise<readonly AccessKey[]>;
+  /**
+   * Adds a key as `addKey` (access.ts) says, which also says how many there may be; one that is no session goes to the audit in the
+   * same transaction. A key whose id exists already counts as added.
+   */
+  addAccessKey(key: NewAccessKey, origin: Origin): Promise<AddKeyAnswer>;
+  /**
+   * Revokes a key and its sessions (`revokeKey`); if it is no session, this goes to the audit in the same transaction. Answers whether
+   * there is such a key, revoked before or not.
+   */
+  revokeAccessKey(id: string, origin: Origin): Promise<boolean>;
 
   /** A hint that something may have changed, from this process or another. Polling alone stays correct. */
   subscribe(listener: (hint: WakeHint) => void): () => void;
@@ -136,6 +156,7 @@ export interface Store<Tx = never> {
    * Deletes completed and cancelled jobs that ended longer ago than `retentionMs`, with all that belongs to them; first ended,
    * first deleted. A store that lets go of whole days may keep a job until its day is over, and drop more than the limit. A blob that cannot be deleted now is tried again at the next prune.
    * Rollups go when they have been kept as long as `keptSteps` says.
+   * Access keys go when they have been over for long enough (`isKept`, access.ts).
    */
   prune(request: { readonly retentionMs: number; readonly limit: number }): Promise<{ readonly pruned: number }>;
   /** Brings the schema up to date. Safe to run twice and from two processes at once. */
@@ -404,14 +425,17 @@ export interface LostJob extends ClaimedJob {
  * - `discard`: a failed job becomes cancelled.
  * - `release`: a job that its type's rollout keeps blocked may run.
  */
-export type OperatorCommand = {
+export type OperatorCommand = Origin & {
   readonly target: { readonly ids: readonly JobId[] } | { readonly filter: JobFilter; readonly page: Page };
-  readonly actor: string;
-  readonly reason: string | null;
 } & (
-  | { readonly action: "cancel" | "retry" | "discard" | "release" }
-  | { readonly action: "edit"; readonly payload: string; readonly version: number; readonly controls: Controls | null }
-);
+    | { readonly action: "cancel" | "retry" | "discard" | "release" }
+    | {
+        readonly action: "edit";
+        readonly payload: string;
+        readonly version: number;
+        readonly controls: Controls | null;
+      }
+  );
 
 /** `key_taken`: the job's unique key belongs to another job by now. */
 export type AmendOutcome = "applied" | "requested" | "not_found" | "wrong_state" | "key_taken";
@@ -424,24 +448,6 @@ export interface AmendAnswer {
   }[];
   /** Where the next page of a filter begins; null when nothing is left. */
   readonly next: JobId | null;
-}
-
-export interface AuditRecord {
-  readonly at: number;
-  readonly actor: string;
-  readonly action: OperatorCommand["action"];
-  readonly jobId: JobId;
-  readonly jobType: string;
-  readonly stateBefore: JobState;
-  readonly stateAfter: JobState;
-  /** For `edit`: the payload it had. */
-  readonly payloadBefore: string | null;
-  readonly reason: string | null;
-}
-
-export interface AuditQuery {
-  readonly jobId?: JobId;
-  readonly limit: number;
 }
 
 // ── reading ─────────────────────────────────────────────────────────────────

@@ -119,7 +119,7 @@ test("killed again and again, it ends as if it never was", { timeout: 120_000 },
     await from.enqueue([aNewJob({ type: "large", blob: id, payload: JSON.stringify({ blob: id }) })]);
   }
   await from.amend({
-    ...{ actor: "me", reason: "enough", action: "cancel" },
+    ...{ actor: "me", reason: "enough", requestId: null, action: "cancel" },
     target: { filter: { types: ["kept"] }, page: { before: null, limit: 1_500 } },
   });
 

@@ -30,7 +30,7 @@ export function addCopy(program: Command, context: Context): void {
     .requiredOption("--from <address>", "the source: sqlite:PATH", notEmpty)
     .requiredOption("--to <address>", "the target: postgres://user@host/database", notEmpty)
     .option("--schema <name>", 'the PostgreSQL schema of the target (default: "sluice")', notEmpty)
-    .option("--live-only", "leave out the audit, and jobs that completed or were cancelled")
+    .option("--live-only", "leave out jobs that completed or were cancelled, and what was done to jobs")
     .option("--force", "copy although workers are running; their jobs will run again in the target")
     .option("--json", "print the result as JSON")
     .action(async (options: CopyCommandOptions) => {
@@ -101,11 +101,15 @@ function tell(
   return problems.length === 0 ? 0 : 1;
 }
 
-function summaryOf({ copied, known, blobs, blobBytes, audit, settings }: CopyReport, seconds: number): string {
+function summaryOf(
+  { copied, known, blobs, blobBytes, audit, settings, accessKeys }: CopyReport,
+  seconds: number,
+): string {
   const parts = [`Copied ${many(copied, "job")}`];
   if (known > 0) parts.push(`found ${count(known)} there already`);
   if (blobs > 0) parts.push(`${many(blobs, "blob")} of ${size(blobBytes)}`);
   if (settings > 0) parts.push(`the settings of ${many(settings, "type")}`);
+  if (accessKeys > 0) parts.push(many(accessKeys, "access key"));
   if (audit > 0) parts.push(`${many(audit, "line")} of the audit`);
   const rate = copied >= 1_000 ? ` (${count(Math.round(copied / seconds))} jobs/s)` : "";
   return `${parts.join(", ")}, in ${seconds.toFixed(1)} s${rate}.`;

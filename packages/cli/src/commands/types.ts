@@ -2,17 +2,16 @@
  * `sluice types`: what operators have set about types of jobs, and changes of it. What a setting means and which may be, is the
  * library's to say (Queue.setType); here it is read from words and shown in words.
  */
-import { userInfo } from "node:os";
 import { InvalidArgumentError, type Command } from "commander";
 import type { By, EnqueueLimit, Rate, SettingsPatch, TypeSettings } from "sluice";
-import { notEmpty, Refusal } from "../address.js";
+import { notEmpty, notEmptyMany, Refusal } from "../address.js";
+import { byOf, withByOptions, type ByOptions } from "../by.js";
 import { withQueue, withStoreOptions, type StoreOptions } from "../open.js";
 import type { Context } from "../program.js";
+import { unitMs, untilTime } from "../times.js";
 import { count, duration, instant } from "../words.js";
 
-interface ChangeOptions extends StoreOptions {
-  readonly reason?: string;
-  readonly actor?: string;
+interface ChangeOptions extends StoreOptions, ByOptions {
   readonly json?: true;
 }
 
@@ -121,10 +120,7 @@ function addHistory(types: Command, { output, finish }: Context): void {
 }
 
 function changing(command: Command): Command {
-  return withStoreOptions(command)
-    .option("--reason <text>", "why; kept in the history", notEmpty)
-    .option("--actor <name>", "who; kept in the history (default: the name of the user)", notEmpty)
-    .option("--json", "print the settings as JSON");
+  return withByOptions(withStoreOptions(command)).option("--json", "print the settings as JSON");
 }
 
 async function change(
@@ -132,8 +128,7 @@ async function change(
   options: ChangeOptions,
   run: (queue: Parameters<Parameters<typeof withQueue>[1]>[0], by: By) => Promise<TypeSettings>,
 ): Promise<void> {
-  const by: By = { actor: options.actor ?? userInfo().username, ...(options.reason && { reason: options.reason }) };
-  const settings = await withQueue(options, (queue) => run(queue, by));
+  const settings = await withQueue(options, (queue) => run(queue, byOf(options)));
   if (options.json === true) output.json(settings);
   else output.line(`${settings.type}, version ${settings.version}: ${inWords(settings)}.`);
   finish(0);
@@ -165,8 +160,6 @@ function given<Name extends string, Value>(name: Name, value: Value | Default | 
   return value === undefined ? {} : ({ [name]: value === "default" ? null : value } as Record<Name, Value | null>);
 }
 
-const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, min: 60_000, h: 3_600_000, day: 86_400_000 };
-
 function rateOrDefault(text: string): Rate | Default {
   if (text === "default") return text;
   const [, limit, times, unit] = /^(\d+(?:\.\d+)?)\/(\d*)(ms|s|min|h|day)$/.exec(text) ?? [];
@@ -187,18 +180,6 @@ function percentOrDefault(text: string): number | Default {
   if (text === "default") return text;
   if (!/^\d+(\.\d+)?%?$/.test(text)) throw new InvalidArgumentError('Give a percentage from 0 to 100, or "default".');
   return Number(text.replace("%", ""));
-}
-
-function notEmptyMany(text: string, before: readonly string[] = []): readonly string[] {
-  return [...before, notEmpty(text)];
-}
-
-function untilTime(text: string): Date {
-  const [, times, unit] = /^(\d+)(s|min|h|day)$/.exec(text) ?? [];
-  const at = times === undefined ? Date.parse(text) : Date.now() + Number(times) * unitMs[unit!]!;
-  if (Number.isNaN(at))
-    throw new InvalidArgumentError("Write it as 2026-12-01T08:00:00Z, or 30min, 2h, 1day from now.");
-  return new Date(at);
 }
 
 // ── in words ────────────────────────────────────────────────────────────────

@@ -1,7 +1,10 @@
 /**
  * Builders with sane defaults: a test names only what matters to it.
  */
+import { createHash } from "node:crypto";
 import { v7 as uuidv7 } from "uuid";
+import type { NewAccessKey } from "../access.js";
+import type { Origin } from "../audit.js";
 import type { AttemptError, Hold, JobId } from "../job.js";
 import { noCounts, type NewRollup } from "../rollup.js";
 import type {
@@ -175,24 +178,44 @@ export function releaseOf(held: Hold): Settlement {
 
 type Ending<Kind extends Settlement["kind"]> = Omit<Extract<Settlement, { readonly kind: Kind }>, "hold" | "kind">;
 
+// ── who may use an edge ─────────────────────────────────────────────────────
+
+/** An access key of an administrator that never expires; nobody has its token. */
+export function anAccessKey(overrides: Partial<NewAccessKey> = {}): NewAccessKey {
+  const id = aJobId();
+  return {
+    id,
+    name: "key-1",
+    hash: createHash("sha256").update(id).digest("hex"),
+    hint: "slu_abcdef",
+    roles: ["admin"],
+    types: null,
+    canReadPayloads: false,
+    parent: null,
+    expiresAt: null,
+    ...overrides,
+  };
+}
+
 // ── what operators ask for ──────────────────────────────────────────────────
 
 export function aCommand(
   action: "cancel" | "retry" | "discard" | "release",
   target: readonly JobId[] | OperatorCommand["target"],
-  overrides: { readonly actor?: string; readonly reason?: string | null } = {},
+  overrides: Partial<Origin> = {},
 ): OperatorCommand {
-  return { target: targetOf(target), actor: "operator-1", reason: null, action, ...overrides };
+  return { target: targetOf(target), actor: "operator-1", reason: null, requestId: null, action, ...overrides };
 }
 
 export function anEdit(
   target: readonly JobId[] | OperatorCommand["target"],
-  overrides: { readonly payload?: string; readonly version?: number; readonly reason?: string | null } = {},
+  overrides: Partial<Origin> & { readonly payload?: string; readonly version?: number } = {},
 ): OperatorCommand {
   return {
     target: targetOf(target),
     actor: "operator-1",
     reason: null,
+    requestId: null,
     action: "edit",
     payload: '{"edited":true}',
     version: 1,

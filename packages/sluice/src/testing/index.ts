@@ -8,6 +8,7 @@ export {
   aClaimedJob,
   aCommand,
   aJobId,
+  anAccessKey,
   aNewJob,
   anEdit,
   anError,

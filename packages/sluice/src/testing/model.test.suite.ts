@@ -367,7 +367,7 @@ export function toAsk(command: Command, world: World): Ask {
       const until = pausedForMs === null ? null : clock.now() + pausedForMs;
       const { pause } = command.patch;
       const patch = pause == null ? command.patch : { ...command.patch, pause: { ...pause, until } };
-      return (store) => store.setType({ type, patch, ifVersion, actor: "operator-1", reason: null });
+      return (store) => store.setType({ type, patch, ifVersion, actor: "operator-1", reason: null, requestId: null });
     }
     case "heartbeat":
       return world.asWorker(command.worker, (store, workerId) => store.heartbeat(aBeat({ workerId, leaseMs })));
@@ -384,7 +384,7 @@ export function toAsk(command: Command, world: World): Ask {
 }
 
 function toAmendment(action: Act, target: OperatorCommand["target"]): OperatorCommand {
-  const by = { target, actor: "operator-1", reason: "a whim" };
+  const by = { target, actor: "operator-1", reason: "a whim", requestId: null };
   return action === "edit" ? { ...by, action, payload: '{"n":3}', version: 1, controls: null } : { ...by, action };
 }
 
@@ -421,13 +421,12 @@ export function inOrder(answer: unknown): unknown {
 }
 
 export async function visible(store: Store<unknown>) {
-  const [page, counts, audit, workers, settings, settingsHistory] = await Promise.all([
+  const [page, counts, audit, workers, settings] = await Promise.all([
     store.list({ filter: {}, page: everything }),
     store.counts(),
     store.audit({ limit: 1_000 }),
     store.workers(),
     store.settings(),
-    store.settingsHistory({ limit: 1_000 }),
   ]);
   const standing = await store.standing(page.jobs.map(({ id }) => id));
   const byType = (a: { type: string }, b: { type: string }) => a.type.localeCompare(b.type);
@@ -438,9 +437,9 @@ export async function visible(store: Store<unknown>) {
     // Among which jobs a store looks for run times is its own to say.
     processing: standing.types.map(({ type, processing }) => ({ type, processing })).sort(byType),
     counts: [...counts].sort(byType),
-    audit,
+    // Places are each store's own.
+    audit: audit.records.map((record) => ({ ...record, seq: null })),
     workers: [...workers].sort(byId),
     settings,
-    settingsHistory,
   };
 }

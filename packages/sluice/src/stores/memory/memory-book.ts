@@ -1,6 +1,7 @@
 /**
  * All jobs of a memory store, as the book that the moves change; and the hints that come of it.
  */
+import type { AuditEntry, AuditRecord } from "../../audit.js";
 import { hasEnded, isWaiting } from "../../job.js";
 import type { AttemptRecord, JobId, JobState } from "../../job.js";
 import { Keys } from "../../keys.js";
@@ -11,7 +12,7 @@ import { move } from "../../moves.js";
 import type { Book } from "../../moves.js";
 import { defaultSettings } from "../../settings.js";
 import type { TypeSettings } from "../../settings.js";
-import type { AuditRecord, NewJob, WakeHint } from "../../store.js";
+import type { NewJob, WakeHint } from "../../store.js";
 import type { MemoryBlobs } from "./memory-blobs.js";
 import { byTurn, newRow } from "./memory-rows.js";
 import type { MemoryRow } from "./memory-rows.js";
@@ -106,8 +107,8 @@ export class MemoryBook implements Book<MemoryRow> {
     this.#blobs.removeNow(blob);
   }
 
-  addAudit(record: AuditRecord): void {
-    this.audit.push(record);
+  addAudit(entry: AuditEntry): void {
+    this.audit.push({ ...structuredClone(entry), at: this.now, seq: String(this.audit.length + 1) });
   }
 
   #hintFor(state: JobState): void {

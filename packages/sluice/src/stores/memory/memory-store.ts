@@ -3,13 +3,15 @@
  * it. Each method does its work before its first await, so each is atomic; what enqueue, settle and amend do to a job is moves.ts.
  * Read downwards: enqueue, claim, settle, then what surrounds them.
  */
+import { addKey, isKept, revokeKey } from "../../access.js";
+import type { AccessKey, AddKeyAnswer, NewAccessKey } from "../../access.js";
 import type { Clock } from "../../clock.js";
+import { auditPage, placeBefore } from "../../audit.js";
+import type { AuditEntry, AuditPage, AuditQuery, AuditRecord, Origin } from "../../audit.js";
 import { JobsError } from "../../errors.js";
 import type { Hold, JobId, JobRecord } from "../../job.js";
 import type {
   AmendAnswer,
-  AuditQuery,
-  AuditRecord,
   BeatAnswer,
   ClaimAnswer,
   ClaimedJob,
@@ -41,7 +43,7 @@ import { admit, companyUntil, gateOf, isLimited } from "../../admission.js";
 import { amendOne, enqueueOne, giveBackKey, held, hold, move, replan, settleOne, toRecord } from "../../moves.js";
 import type { NewRollup, Rollup } from "../../rollup.js";
 import { changeSettings, doesReplan } from "../../settings.js";
-import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
+import type { SettingsAnswer, SettingsChange, TypeSettings } from "../../settings.js";
 import { MemoryBlobs } from "./memory-blobs.js";
 import { MemoryBook } from "./memory-book.js";
 import { countByState, pageOf } from "./memory-reading.js";
@@ -62,7 +64,7 @@ export class MemoryStore implements Store {
   readonly #book = new MemoryBook(this.blobs);
   readonly #workers = new MemoryWorkers();
   readonly #rollups = new MemoryRollups();
-  readonly #settingsHistory: SettingsRecord[] = [];
+  readonly #accessKeys = new Map<string, AccessKey>();
   readonly #listeners = new Set<(hint: WakeHint) => void>();
   #isClosed = false;
 
@@ -277,8 +279,8 @@ export class MemoryStore implements Store {
     const changed = changeSettings(before, change, now);
     if (changed === null) return { outcome: "stale", settings: structuredClone(before) };
     this.#book.settings.set(type, changed.settings);
-    this.#settingsHistory.push(changed.record);
-    if (doesReplan(changed.record)) this.#replan(type, now);
+    this.#book.addAudit(changed.entry);
+    if (doesReplan(before, changed.settings)) this.#replan(type, now);
     this.#book.hintWork();
     this.#announce();
     return { outcome: "applied", settings: structuredClone(changed.settings) };
@@ -290,12 +292,6 @@ export class MemoryStore implements Store {
     for (const [name, until] of this.#book.spent) {
       if (name === type || name.startsWith(`${type} `)) this.#book.spent.set(name, Math.min(until, now));
     }
-  }
-
-  async settingsHistory({ type, limit }: { readonly type?: string; readonly limit: number }) {
-    this.#open();
-    const records = this.#settingsHistory.filter(({ after }) => type === undefined || after.type === type);
-    return structuredClone(records.reverse().slice(0, limit));
   }
 
   // ── reading ───────────────────────────────────────────────────────────────
@@ -340,10 +336,50 @@ export class MemoryStore implements Store {
     return standing(this.#book, ids);
   }
 
-  async audit({ jobId, limit }: AuditQuery): Promise<readonly AuditRecord[]> {
+  // ── the audit ─────────────────────────────────────────────────────────────
+
+  async record(entries: readonly AuditEntry[]): Promise<void> {
     this.#open();
-    const records = this.#book.audit.filter((record) => jobId === undefined || record.jobId === jobId);
-    return structuredClone(records.reverse().slice(0, limit));
+    for (const entry of entries) this.#book.addAudit(entry);
+  }
+
+  async audit({ target, actor, actions, before, limit }: AuditQuery): Promise<AuditPage> {
+    this.#open();
+    const place = placeBefore(before);
+    const isWanted = (record: AuditRecord) =>
+      Number(record.seq) < place &&
+      (target === undefined || (record.target.kind === target.kind && record.target.id === target.id)) &&
+      (actor === undefined || record.actor === actor) &&
+      (actions === undefined || actions.includes(record.action));
+    return structuredClone(auditPage(this.#book.audit.filter(isWanted).reverse(), limit));
+  }
+
+  // ── access keys ───────────────────────────────────────────────────────────
+
+  async accessKeys(): Promise<readonly AccessKey[]> {
+    const now = this.#open();
+    return structuredClone(this.#allKeys().filter((key) => isKept(key, now)));
+  }
+
+  async addAccessKey(added: NewAccessKey, origin: Origin): Promise<AddKeyAnswer> {
+    const now = this.#open();
+    const { answer, gone, entry } = addKey(structuredClone(added), { keys: this.#allKeys(), now, origin });
+    for (const id of gone) this.#accessKeys.delete(id);
+    if (answer.key !== null) this.#accessKeys.set(answer.key.id, answer.key);
+    if (entry !== null) this.#book.addAudit(entry);
+    return structuredClone(answer);
+  }
+
+  async revokeAccessKey(id: string, origin: Origin): Promise<boolean> {
+    const now = this.#open();
+    const { isThere, revoked, entry } = revokeKey(id, { keys: this.#allKeys(), origin });
+    for (const each of revoked) this.#accessKeys.set(each, { ...this.#accessKeys.get(each)!, revokedAt: now });
+    if (entry !== null) this.#book.addAudit(entry);
+    return isThere;
+  }
+
+  #allKeys(): readonly AccessKey[] {
+    return [...this.#accessKeys.values()].sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
   }
 
   // ── hints and upkeep ──────────────────────────────────────────────────────
@@ -376,6 +412,7 @@ export class MemoryStore implements Store {
       this.#book.keys.forget(row);
       this.blobs.removeNow(row.blob);
     }
+    for (const key of this.#allKeys()) if (!isKept(key, now)) this.#accessKeys.delete(key.id);
     this.#freeStuckKeys();
     this.#rollups.prune(now);
     return { pruned: old.length };

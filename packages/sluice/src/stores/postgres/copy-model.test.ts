@@ -64,12 +64,11 @@ async function run(command: Command, world: World, stores: readonly [Store<unkno
 
 /** Of types that have had jobs once and have none now, a store may or may not speak. */
 async function seenJobs(store: Store<unknown>) {
-  const { jobs, audit, counts, settings, settingsHistory } = await visible(store);
+  const { jobs, audit, counts, settings } = await visible(store);
   return {
     jobs,
     audit,
     settings,
-    settingsHistory,
     counts: counts.filter(({ counts }) => Object.values(counts).some((n) => n > 0)),
   };
 }

@@ -63,9 +63,10 @@ export async function everythingIn(store: Store<unknown>) {
   return {
     jobs,
     belongings: Object.fromEntries(belongings),
-    audit: await store.audit({ limit: 10_000 }),
+    // Places are each store's own.
+    audit: (await store.audit({ limit: 10_000 })).records.map((record) => ({ ...record, seq: null })),
     settings: await store.settings(),
-    settingsHistory: await store.settingsHistory({ limit: 10_000 }),
+    accessKeys: (await store.accessKeys()).filter(({ parent }) => parent === null),
     counts: [...counts].sort((a, b) => (a.type < b.type ? -1 : 1)),
   };
 }

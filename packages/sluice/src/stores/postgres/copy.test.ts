@@ -8,6 +8,7 @@ import { jobStates } from "../../job.js";
 import type { JobSnapshot } from "../../snapshot.js";
 import {
   aBeat,
+  anAccessKey,
   aClaim,
   aCommand,
   aNewJob,
@@ -72,10 +73,16 @@ async function furnish({ scene, from, clock }: CopyScene): Promise<void> {
   await scene.enqueue({ type: "released" });
   await scene.apply(releaseOf(released));
   await scene.enqueue({ type: "large", payload: JSON.stringify("x".repeat(1_000_000)) });
-  const by = { ifVersion: null, actor: "operator-1", reason: "no\0more" };
+  const by = { ifVersion: null, actor: "operator-1", reason: "no\0more", requestId: "request\0-1" };
   await from.setType({ type: "large", patch: { pause: { reason: "too large" } }, ...by });
   await from.setType({ type: "done", patch: { concurrency: 2 }, ...by });
   await from.setType({ type: "large", patch: { concurrency: 1 }, ...by });
+  const parent = anAccessKey({ name: "größer\0", types: ["mail.*"], expiresAt: clock.now() + 10 * hour });
+  await from.addAccessKey(parent, aCommand("cancel", []));
+  await from.addAccessKey(anAccessKey({ parent: parent.id }), aCommand("cancel", []));
+  const revoked = anAccessKey();
+  await from.addAccessKey(revoked, aCommand("cancel", []));
+  await from.revokeAccessKey(revoked.id, aCommand("cancel", []));
 }
 
 test("everything arrives as it was, and a second copy finds nothing to do", async () => {
@@ -87,7 +94,8 @@ test("everything arrives as it was, and a second copy finds nothing to do", asyn
   expect(await everythingIn(world.to)).toEqual(before);
   expect(report).toMatchObject({ copied: before.jobs.length, known: 0, foreign: 0, isEqual: true });
   expect(report.audit).toBe(before.audit.length);
-  expect(report.settings).toBe(2);
+  expect([report.settings, report.accessKeys]).toEqual([2, 2]);
+  expect((await world.to.accessKeys()).map(({ parent }) => parent)).toEqual([null, null]);
   expect(await world.after.claimIds({ types: ["large"] })).toEqual([]);
   const second = await copy();
   expect(second).toMatchObject({
@@ -95,6 +103,7 @@ test("everything arrives as it was, and a second copy finds nothing to do", asyn
     known: before.jobs.length,
     audit: 0,
     settings: 0,
+    accessKeys: 0,
     foreign: 0,
     isEqual: true,
   });
@@ -230,7 +239,7 @@ test("a blob whose import was cut off is written again", async () => {
   expect(await digestOf(to.blobs.get(id))).toBe(await digestOf(from.blobs.get(id)));
 });
 
-test("live only leaves out what is over, but for what still holds a key, and the audit", async () => {
+test("live only leaves out what is over, but for what still holds a key, and of the audit what was done to jobs", async () => {
   const { scene, to, clock } = world;
   await furnish(world);
   const period = { holdWhile: "period", periodMs: hour, onConflict: "keep" } as const;
@@ -249,8 +258,12 @@ test("live only leaves out what is over, but for what still holds a key, and the
   const over = jobs.filter(({ state }) => state === "completed" || state === "cancelled");
   expect(over.map(({ id }) => id)).toEqual([kept.id]);
   expect(new Set(jobs.map(({ state }) => state))).toEqual(new Set(jobStates.filter((state) => state !== "cancelled")));
-  expect(audit).toEqual([]);
-  expect(report).toMatchObject({ isEqual: true, audit: 0 });
+  expect(audit.map(({ action, target }) => [action, target.id])).toEqual([
+    ["set", "large"],
+    ["set", "done"],
+    ["set", "large"],
+  ]);
+  expect(report).toMatchObject({ isEqual: true, audit: 3 });
 });
 
 test("jobs of others in the target stay as they are and are counted", async () => {
@@ -342,7 +355,7 @@ test("pages are bounded by bytes, and one job is a page if it must be", async ()
   expect((await from.exportJobs({ after: null, limit: 10, bytes: 1, liveOnly: false })).jobs).toHaveLength(1);
 });
 
-test("ids that are no UUIDs are left out and named", async () => {
+test("jobs whose ids are no UUIDs are left out and named, what was done to them is told", async () => {
   const { scene, to } = world;
   await scene.enqueue({ id: "order-17" });
   const held = await scene.jobIn("failed", { id: "order-18", type: "other" });
@@ -351,8 +364,9 @@ test("ids that are no UUIDs are left out and named", async () => {
   const report = await copy();
 
   expect(report.notCopied.unfit).toEqual({ jobs: 2, ids: ["order-17", "order-18"] });
-  expect(report).toMatchObject({ copied: 0, audit: 0, isEqual: false });
-  expect((await everythingIn(to)).jobs).toEqual([]);
+  expect(report).toMatchObject({ copied: 0, audit: 1, isEqual: false });
+  const { jobs, audit } = await everythingIn(to);
+  expect([jobs, audit.map(({ target }) => target.id)]).toEqual([[], ["order-18"]]);
 });
 
 test("jobs of past days get days of their own, so that retention drops them whole", async () => {

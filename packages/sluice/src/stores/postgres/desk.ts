@@ -7,6 +7,7 @@
  * takes no key away: a key that is held while pending counts as given back as soon as its job is no longer waiting, and whoever
  * opens it on a desk finds that out.
  */
+import type { AuditEntry } from "../../audit.js";
 import { hasEnded } from "../../job.js";
 import type { AttemptRecord, JobId, JobState } from "../../job.js";
 import type { Turns } from "../../fairness.js";
@@ -14,7 +15,8 @@ import type { Intake } from "../../intake.js";
 import { Keys } from "../../keys.js";
 import { dueAt, giveBackKey, newRecord } from "../../moves.js";
 import type { Book, Row } from "../../moves.js";
-import type { AuditRecord, NewJob } from "../../store.js";
+import type { NewJob } from "../../store.js";
+import { appendAudit } from "./audit.js";
 import { TryAgain } from "./database.js";
 import { Arrivals } from "./arrivals.js";
 import type { Effects } from "./effects.js";
@@ -53,7 +55,7 @@ export class Desk implements Book<DeskRow> {
   /** As the transaction found them: who was down for which key, also under its name with `behind`. */
   readonly #registered = new Map<string, JobId | null>();
   readonly #attempts: { readonly job: JobId; readonly attempt: AttemptRecord }[] = [];
-  readonly #audit: AuditRecord[] = [];
+  readonly #audit: AuditEntry[] = [];
   readonly #blobs: string[] = [];
   readonly #withoutSteps: JobId[] = [];
   #arrivals: Arrivals | null = null;
@@ -132,8 +134,8 @@ export class Desk implements Book<DeskRow> {
     this.#blobs.push(blob);
   }
 
-  addAudit(record: AuditRecord): void {
-    this.#audit.push(record);
+  addAudit(entry: AuditEntry): void {
+    this.#audit.push(entry);
   }
 
   // ── reading ───────────────────────────────────────────────────────────────
@@ -328,14 +330,7 @@ export class Desk implements Book<DeskRow> {
       }));
       await this.#sql.rows(insertAttempts, [JSON.stringify(attempts)]);
     }
-    if (this.#audit.length > 0) {
-      const audit = this.#audit.map((record) => ({
-        ...record,
-        actor: storable(record.actor),
-        reason: storable(record.reason),
-      }));
-      await this.#sql.rows(insertAudit, [JSON.stringify(audit)]);
-    }
+    await appendAudit(this.#sql, this.#audit, this.now);
   }
 }
 
@@ -542,9 +537,3 @@ const insertAttempts = `
   insert into sluice.attempts (job, epoch, attempt, worker_id, started_at, ended_at, crashed, error)
   select * from json_to_recordset($1::json) as ended (job uuid, epoch int, attempt int, worker_id text, started_at bigint,
     ended_at bigint, crashed boolean, error text)`;
-
-// Primary key, audit_job.
-const insertAudit = `
-  insert into sluice.audit (at, actor, action, job_id, job_type, state_before, state_after, payload_before, reason)
-  select * from json_to_recordset($1::json) as entry (at bigint, actor text, action text, "jobId" uuid, "jobType" text,
-    "stateBefore" sluice.job_state, "stateAfter" sluice.job_state, "payloadBefore" text, reason text)`;

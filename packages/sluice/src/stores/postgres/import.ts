@@ -1,9 +1,8 @@
 /**
- * Takes in what another store was: jobs with all that belongs to them, written as they are by one statement for each table, and the
- * audit. A job that is there already is left alone; so is whoever holds a key that a new one wants.
+ * Takes in the jobs of another store with all that belongs to them, written as they are by one statement for each table. A job that is there already is left alone; so is whoever holds a key that a new one wants.
  */
 import { hasEnded } from "../../job.js";
-import type { AuditSnapshot, ImportOutcome, JobSnapshot } from "../../snapshot.js";
+import type { ImportOutcome, JobSnapshot } from "../../snapshot.js";
 import type { Database } from "./database.js";
 import { TryAgain } from "./database.js";
 import type { Effects } from "./effects.js";
@@ -330,52 +329,3 @@ const insertLost = `
     on conflict (id) do nothing
   )
   select id from sluice.workers where id = any ($1::text[]) and not is_lost`;
-
-// ── the audit ───────────────────────────────────────────────────────────────
-
-/** In a transaction of its own: nobody else appends the same ones meanwhile. */
-export async function importAudit(sql: Sql, records: readonly AuditSnapshot[]): Promise<number> {
-  const fit = records.filter(({ jobId }) => isId(jobId));
-  if (fit.length === 0) return 0;
-  await sql.rows(lockAudit);
-  const [answer] = await sql.rows<{ added: number }>(appendAudit, [
-    fit.map(({ at }) => at),
-    fit.map(({ actor }) => storable(actor)),
-    fit.map(({ action }) => action),
-    fit.map(({ jobId }) => jobId),
-    fit.map(({ jobType }) => storable(jobType)),
-    fit.map(({ stateBefore }) => stateBefore),
-    fit.map(({ stateAfter }) => stateAfter),
-    fit.map(({ payloadBefore }) => storable(payloadBefore)),
-    fit.map(({ reason }) => storable(reason)),
-    fit.map(({ nth }) => nth),
-  ]);
-  return answer!.added;
-}
-
-const lockAudit = "select pg_advisory_xact_lock(7562595, 'sluice.audit'::regclass::oid::int)";
-
-// audit_job. The nth of those that say the same is there when more than n are.
-const appendAudit = `
-  with added as (
-    insert into sluice.audit (at, actor, action, job_id, job_type, state_before, state_after, payload_before, reason)
-    select at, actor, action, job_id, job_type, state_before, state_after, payload_before, reason
-    from unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::sluice.job_state[], $7::sluice.job_state[],
-      $8::text[], $9::text[], $10::int[]) with ordinality
-      as sent (at, actor, action, job_id, job_type, state_before, state_after, payload_before, reason, nth, turn)
-    where nth >= (
-      select count(*)
-      from sluice.audit as there
-      where there.job_id = sent.job_id
-        and there.at = sent.at
-        and there.actor = sent.actor
-        and there.action = sent.action
-        and there.state_before = sent.state_before
-        and there.state_after = sent.state_after
-        and there.payload_before is not distinct from sent.payload_before
-        and there.reason is not distinct from sent.reason
-    )
-    order by turn
-    returning 1
-  )
-  select count(*)::int as added from added`;

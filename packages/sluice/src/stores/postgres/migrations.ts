@@ -428,4 +428,66 @@ const migrations: readonly string[] = [
   ) with (fillfactor = 50);
   create index rollups_type on sluice.rollups (type, step_ms, at);
   `,
+  `
+  -- One audit for all: what was done to jobs, and the changes of settings from a table of their own, in the order of their times.
+  alter table sluice.audit rename to audit_of_jobs;
+  alter index sluice.audit_pkey rename to audit_of_jobs_pkey;
+  alter sequence sluice.audit_seq_seq rename to audit_of_jobs_seq_seq;
+  create table sluice.audit (
+    seq bigint generated always as identity primary key,
+    at bigint not null,
+    actor text not null,
+    action text not null,
+    target_kind text not null,
+    target_id text not null,
+    type text,
+    before text,
+    after text,
+    reason text,
+    request_id text
+  );
+  insert into sluice.audit (at, actor, action, target_kind, target_id, type, before, after, reason)
+  select at, actor, action, target_kind, target_id, type, before, after, reason
+  from (
+    select at, actor, action, 'job' as target_kind, job_id::text as target_id, job_type as type,
+      '{"state":"' || state_before || '"' || coalesce(',"payload":' || to_json(payload_before)::text, '') || '}' as before,
+      '{"state":"' || state_after || '"}' as after,
+      reason, seq
+    from sluice.audit_of_jobs
+    union all
+    select (record ->> 'at')::numeric::bigint, record ->> 'actor', 'set', 'type', type, type,
+      (record -> 'before')::text, (record -> 'after')::text, record ->> 'reason', seq
+    from (
+      -- What JavaScript may write and the server takes for no text: NUL, and half a character.
+      select seq, type, regexp_replace(record,
+        '\\\\u0000|\\\\ud[89ab][0-9a-f]{2}(?!\\\\ud[c-f])|(?<!\\\\ud[89ab][0-9a-f]{2})\\\\ud[c-f][0-9a-f]{2}', '\\\\ufffd', 'g')::json as record
+      from sluice.settings_history
+    ) as changes
+  ) as deeds
+  order by at, target_kind, seq;
+  drop table sluice.audit_of_jobs;
+  drop table sluice.settings_history;
+  create index audit_target on sluice.audit (target_kind, target_id, seq);
+  -- An actor may be any text, and an index takes none that is long.
+  create index audit_actor on sluice.audit (left(actor, 100), action, seq);
+  create index audit_action on sluice.audit (action, seq);
+  create trigger audit_append_only before update or delete or truncate on sluice.audit
+    for each statement execute function sluice.refuse_change();
+  `,
+  `
+  -- Who may use an edge: hashes of tokens, never a token. Sessions of browsers have a parent.
+  create table sluice.access_keys (
+    id text primary key,
+    name text not null,
+    hash text not null,
+    hint text not null,
+    roles text not null,
+    types text,
+    can_read_payloads boolean not null,
+    parent text,
+    created_at bigint not null,
+    expires_at bigint,
+    revoked_at bigint
+  );
+  `,
 ];

@@ -11,10 +11,12 @@ import { join } from "node:path";
 import { inspect, promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { conditionOf } from "../../audit.js";
 import { defineJob } from "../../definition.js";
 import { Events } from "../../events.js";
 import { JobsError } from "../../errors.js";
 import { handle } from "../../processor.js";
+import { defaultSettings, toSettingsRecord } from "../../settings.js";
 import { aNewJob } from "../../testing/index.js";
 import { Bed, changed, countsOf, until } from "./faults.test.bed.js";
 import { planMigrations, postgres } from "./index.js";
@@ -345,6 +347,40 @@ describe("a schema", () => {
     expect(error.message).toBe(
       `The schema "sluice" has version 999, and this version of Sluice knows up to ${known}. Update Sluice here, too.`,
     );
+  });
+
+  test("of an older version keeps what was done to jobs and what was set, in the order of their times", async () => {
+    const url = await bed.database();
+    for (const { sql } of (await planMigrations({ url })).slice(0, 2)) await bed.ask(sql, url);
+    const before = defaultSettings("mail");
+    const pause = { actor: "ada", reason: "größer \u0000 '\ud800😀\udc00", since: 2, until: null };
+    const change = { at: 2, actor: "ada", reason: pause.reason, before, after: { ...before, version: 1, pause } };
+    const payload = JSON.stringify({ text: 'é\0 "\\/😀\ud800\n' });
+    const { id } = aNewJob();
+    const quoted = (text: string) => `'${text.replaceAll("'", "''")}'`;
+    await bed.ask(
+      `insert into sluice.audit (at, actor, action, job_id, job_type, state_before, state_after, payload_before, reason) values
+        (1, 'gm', 'edit', '${id}', 'mail', 'failed', 'pending', ${quoted(payload)}, 'typo'),
+        (3, 'gm', 'cancel', '${id}', 'mail', 'pending', 'cancelled', null, null);
+      insert into sluice.settings_history (type, record) values ('mail', ${quoted(JSON.stringify(change))})`,
+      url,
+    );
+
+    const store = await bed.store({ url });
+
+    const { records } = await store.audit({ limit: 10 });
+    const ofJob = { target: { kind: "job", id }, type: "mail", actor: "gm", requestId: null };
+    expect(records).toMatchObject([
+      { ...ofJob, at: 3, action: "cancel", before: conditionOf("pending"), after: conditionOf("cancelled") },
+      { at: 2, actor: "ada", action: "set", target: { kind: "type", id: "mail" }, type: "mail" },
+      { ...ofJob, at: 1, action: "edit", before: conditionOf("failed", payload), after: conditionOf("pending") },
+    ]);
+    expect(records.map(({ reason }) => reason)).toEqual([null, "größer \ufffd '\ufffd😀\ufffd", "typo"]);
+    const set = toSettingsRecord(records[1]!);
+    expect(set.before).toEqual(before);
+    expect(set.after).toMatchObject({ version: 1, pause: { actor: "ada", since: 2 } });
+    await expect(bed.ask("delete from sluice.audit", url)).rejects.toThrow(/append-only/);
+    expect(await bed.ask("select 1 from pg_tables where tablename ~ 'settings_history|of_jobs'", url)).toEqual([]);
   });
 
   test("is made once, by whoever comes first of six", async () => {

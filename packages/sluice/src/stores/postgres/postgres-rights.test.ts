@@ -12,6 +12,7 @@ import {
   aBeat,
   aClaim,
   aCommand,
+  anAccessKey,
   aNewJob,
   anEdit,
   aRollup,
@@ -82,7 +83,6 @@ describe("the role that runs jobs", () => {
     ["drop the history", "drop table sluice.history"],
     ["change the audit", "update sluice.audit set actor = 'nobody'"],
     ["delete from the audit", "delete from sluice.audit"],
-    ["delete from the history of settings", "delete from sluice.settings_history"],
     ["say that it is migrated", "insert into sluice.migrations (version) values (99)"],
     ["make schemas", "create schema mine"],
   ])("may not %s", async (_what, sql) => {
@@ -186,7 +186,7 @@ async function live(store: PostgresStore, name: string): Promise<void> {
   await store.get([held.id]);
   await store.history(held.id);
   await store.list({ filter: { types: [name], correlation: { order: "2" } }, page: { before: null, limit: 10 } });
-  await store.audit({ jobId: held.id, limit: 10 });
+  await store.audit({ target: { kind: "job", id: held.id }, limit: 10 });
 
   // Completed at once, in a transaction of the application's, cancelled; of an old day, and of none.
   await store.enqueue([
@@ -201,11 +201,26 @@ async function live(store: PostgresStore, name: string): Promise<void> {
   await store.transact((tx) => tx.query("select 1"), () => ({ write: "settle", settlement })); // prettier-ignore
   await store.amend(aCommand("cancel", [(await claimOne()).id]));
 
-  const change = { type: name, patch: { concurrency: 5 }, ifVersion: null, actor: "operator", reason: null };
+  const change = {
+    type: name,
+    patch: { concurrency: 5 },
+    ifVersion: null,
+    actor: "operator",
+    reason: null,
+    requestId: null,
+  };
   await store.setType(change);
   await store.setType(change);
   await store.settings();
-  await store.settingsHistory({ limit: 10 });
+  await store.audit({ actions: ["set"], limit: 10 });
+
+  // An access key that was over long ago, one that is revoked.
+  const origin = { actor: "operator", reason: null, requestId: null };
+  await store.addAccessKey(anAccessKey({ expiresAt: 1 }), origin);
+  const key = anAccessKey();
+  await store.addAccessKey(key, origin);
+  await store.revokeAccessKey(key.id, origin);
+  await store.accessKeys();
 
   // A type with limits, whose keys fill and free; the last of its jobs has a group and is refused at first.
   const limited = `${name}-limited`;

@@ -2,11 +2,12 @@
  * The port on PostgreSQL. What one statement can do is one statement, committed by itself; everything else is a transaction that
  * is run again when the server asks for it. After the commit: hints, here and for other processes.
  */
+import type { AccessKey, NewAccessKey } from "../../access.js";
+import type { AuditEntry, AuditQuery, Origin } from "../../audit.js";
 import type { JobId } from "../../job.js";
 import { JobsError } from "../../errors.js";
 import type { AuditSnapshot, ImportingStore, ImportOutcome, JobSnapshot } from "../../snapshot.js";
 import type {
-  AuditQuery,
   ClaimAnswer,
   ClaimRequest,
   EnqueueResult,
@@ -25,6 +26,8 @@ import type {
   WakeHint,
   WorkerBeat,
 } from "../../store.js";
+import { accessKeys, addAccessKey, importAccessKeys, pruneAccessKeys, revokeAccessKey } from "./access-keys.js";
+import { appendAudit, audit, importAudit } from "./audit.js";
 import { PostgresBlobs } from "./blobs.js";
 import { Claiming } from "./claim.js";
 import { maxTries, tooBusy, TryAgain } from "./database.js";
@@ -32,19 +35,19 @@ import type { Database, Lane } from "./database.js";
 import { Desk } from "./desk.js";
 import { Effects } from "./effects.js";
 import { enqueue, enqueueAtOnce } from "./enqueue.js";
-import { addDaysOf, importAudit, importJobs } from "./import.js";
+import { addDaysOf, importJobs } from "./import.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
 import { migrate } from "./migrations.js";
 import { freeStuckKeys } from "./hold.js";
-import { amend, audit } from "./operators.js";
+import { amend } from "./operators.js";
 import { annotate, history, recall, remember } from "./progress.js";
 import { counts, get, list } from "./reading.js";
 import { addRollups, rollups } from "./rollups.js";
-import { importSettings, setType, settings, settingsHistory } from "./settings.js";
+import { importSettings, setType, settings } from "./settings.js";
 import { areSimple, settle } from "./settle.js";
 import { refuseAny } from "../../intake.js";
 import type { NewRollup } from "../../rollup.js";
-import type { SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
+import type { SettingsChange, TypeSettings } from "../../settings.js";
 import type { Executor, Sql } from "./sql.js";
 import { standing } from "./standing.js";
 import { addDays, foldCounts, prune } from "./upkeep.js";
@@ -280,10 +283,6 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     return this.#write((sql, effects) => setType(sql, change, effects));
   }
 
-  settingsHistory(query: { readonly type?: string; readonly limit: number }) {
-    return this.#read((sql) => settingsHistory(sql, query));
-  }
-
   // ── reading ───────────────────────────────────────────────────────────────
 
   get(ids: readonly JobId[]) {
@@ -318,8 +317,26 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     return this.#read((sql) => standing(sql, ids));
   }
 
+  record(entries: readonly AuditEntry[]) {
+    return this.#write((sql) => appendAudit(sql, entries, null));
+  }
+
   audit(query: AuditQuery) {
     return this.#read((sql) => audit(sql, query));
+  }
+
+  // ── access keys ───────────────────────────────────────────────────────────
+
+  accessKeys() {
+    return this.#read((sql) => accessKeys(sql));
+  }
+
+  addAccessKey(key: NewAccessKey, origin: Origin) {
+    return this.#write((sql) => addAccessKey(sql, key, origin));
+  }
+
+  revokeAccessKey(id: string, origin: Origin) {
+    return this.#write((sql) => revokeAccessKey(sql, id, origin));
   }
 
   // ── what another store was ────────────────────────────────────────────────
@@ -329,11 +346,15 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
     return this.#write((sql, effects) => importJobs(sql, snapshots, effects));
   }
 
-  importSettings(settings: readonly TypeSettings[], history: readonly SettingsRecord[]) {
+  importSettings(settings: readonly TypeSettings[]) {
     return this.#write((sql, effects) => {
       effects.wake();
-      return importSettings(sql, settings, history);
+      return importSettings(sql, settings);
     });
+  }
+
+  importAccessKeys(keys: readonly AccessKey[]) {
+    return this.#write((sql) => importAccessKeys(sql, keys));
   }
 
   importAudit(records: readonly AuditSnapshot[]) {
@@ -371,6 +392,7 @@ export class PostgresStore implements Store<Executor>, ImportingStore {
 
   async prune(request: { readonly retentionMs: number; readonly limit: number }) {
     await this.#write((sql, effects) => freeStuckKeys(sql, effects));
+    await this.#read((sql) => pruneAccessKeys(sql));
     return this.#whileOpen(() => prune(this.#database, request));
   }
 

@@ -2,7 +2,8 @@
  * The settings of types as they are kept: read by every claim (routines.ts), changed by operators.
  */
 import { changeSettings, doesReplan, hasIntake, isGated, parseSettings, pausedUntil } from "../../settings.js";
-import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
+import type { SettingsAnswer, SettingsChange, TypeSettings } from "../../settings.js";
+import { appendAudit } from "./audit.js";
 import type { Effects } from "./effects.js";
 import { replan } from "./hold.js";
 import type { Sql } from "./sql.js";
@@ -17,33 +18,27 @@ export async function setType(sql: Sql, change: SettingsChange, effects: Effects
   await sql.rows(lockType, [change.type]);
   const [row] = await sql.rows<{ now: number | string; settings: string | null }>(selectOne, [change.type]);
   const before = parseSettings(change.type, row!.settings);
-  const changed = changeSettings(before, change, Number(row!.now));
+  const now = Number(row!.now);
+  const changed = changeSettings(before, change, now);
   if (changed === null) return { outcome: "stale", settings: before };
   await keepSettings(sql, changed.settings);
-  await sql.rows(insertRecord, [change.type, JSON.stringify(changed.record)]);
-  if (doesReplan(changed.record)) await replan(sql, change.type, effects);
+  await appendAudit(sql, [changed.entry], now);
+  if (doesReplan(before, changed.settings)) await replan(sql, change.type, effects);
   effects.wake();
   return { outcome: "applied", settings: changed.settings };
 }
 
 /** In a transaction of its own. */
-export async function importSettings(
-  sql: Sql,
-  settings: readonly TypeSettings[],
-  history: readonly SettingsRecord[],
-): Promise<number> {
-  const imported = new Set<string>();
+export async function importSettings(sql: Sql, settings: readonly TypeSettings[]): Promise<number> {
+  let imported = 0;
   for (const each of [...settings].sort((a, b) => (a.type < b.type ? -1 : 1))) {
     await sql.rows(lockType, [each.type]);
     const [row] = await sql.rows<{ settings: string | null }>(selectOne, [each.type]);
     if (row!.settings !== null) continue;
     await keepSettings(sql, each);
-    imported.add(each.type);
+    imported += 1;
   }
-  for (const record of [...history].reverse()) {
-    if (imported.has(record.after.type)) await sql.rows(insertRecord, [record.after.type, JSON.stringify(record)]);
-  }
-  return imported.size;
+  return imported;
 }
 
 async function keepSettings(sql: Sql, settings: TypeSettings): Promise<void> {
@@ -58,14 +53,6 @@ async function keepSettings(sql: Sql, settings: TypeSettings): Promise<void> {
     hasIntake(settings),
     settings.breaker?.level ?? null,
   ]);
-}
-
-export async function settingsHistory(
-  sql: Sql,
-  { type, limit }: { readonly type?: string; readonly limit: number },
-): Promise<readonly SettingsRecord[]> {
-  const rows = await sql.rows<{ record: string }>(selectRecords, [type ?? null, limit]);
-  return rows.map(({ record }) => JSON.parse(record) as SettingsRecord);
 }
 
 const lockType = "select pg_advisory_xact_lock(7562600, hashtext($1 || ' of :schema'))";
@@ -84,13 +71,3 @@ const upsert = `
   set is_paused = excluded.is_paused, paused_until = excluded.paused_until, concurrency = excluded.concurrency,
     settings = excluded.settings, is_gated = excluded.is_gated, has_intake = excluded.has_intake,
     breaker_level = excluded.breaker_level`;
-
-const insertRecord = "insert into sluice.settings_history (type, record) values ($1, $2)";
-
-// settings_history_type, or the primary key, backwards.
-const selectRecords = `
-  select record
-  from sluice.settings_history
-  where $1::text is null or type = $1
-  order by seq desc
-  limit $2`;

@@ -2,7 +2,9 @@
  * The store read out, for another to take in: pages of jobs with all that belongs to them, and the audit. Each page is one short
  * read transaction, so that it is of one instant and the WAL can be cut after it; nobody who writes waits for it.
  */
-import type { AuditExport, AuditSnapshot, ExportLimits, JobExport, JobSnapshot, KeySnapshot } from "../../snapshot.js";
+import type { AuditExport, ExportLimits, JobExport, JobSnapshot, KeySnapshot } from "../../snapshot.js";
+import { toAuditRecord } from "./audit.js";
+import type { AuditRow } from "./audit.js";
 import { history, recall } from "./progress.js";
 import { findById, rerunKey, toRecord } from "./rows.js";
 import type { JobRow } from "./rows.js";
@@ -25,13 +27,16 @@ export function exportJobs(
 
 export function exportAudit(
   session: Session,
-  { after, ...limits }: ExportLimits & { readonly after: number | null },
+  { after, settingsOnly, ...limits }: ExportLimits & { readonly after: number | null; readonly settingsOnly: boolean },
 ): AuditExport {
   return inOneView(session, () => {
-    const places = session.sql(selectAuditPlaces).all(after ?? 0, limits.limit) as { readonly seq: number }[];
+    const select = session.sql(settingsOnly ? selectSettingsPlaces : selectAuditPlaces);
+    const places = select.all(after ?? 0, limits.limit) as { readonly seq: number }[];
     const { taken, next } = takePage(places, limits, ({ seq }) => {
-      const record = session.sql(selectAuditRecord).get(seq) as AuditSnapshot;
-      return { taken: record, bytes: (record.payloadBefore ?? "").length + fixedBytes };
+      const { nth, ...row } = session.sql(selectAuditRecord).get(seq) as AuditRow & { readonly nth: number };
+      const { seq: _own, ...record } = toAuditRecord(row);
+      const bytes = (record.before ?? "").length + (record.after ?? "").length + fixedBytes;
+      return { taken: { ...record, nth }, bytes };
     });
     return { records: taken, next: next?.seq ?? null };
   });
@@ -115,22 +120,32 @@ const selectAuditPlaces = `
   order by seq
   limit ?`;
 
-// Primary key; sluice_audit_job for those before it.
+// sluice_audit_action, whose entries of one action are in the order of seq.
+const selectSettingsPlaces = `
+  select seq
+  from sluice_audit
+  where action = 'set'
+    and seq > ?
+  order by seq
+  limit ?`;
+
+// Primary key; sluice_audit_target for those before it.
 const selectAuditRecord = `
-  select at, actor, action, job_id as jobId, job_type as jobType, state_before as stateBefore, state_after as stateAfter,
-    payload_before as payloadBefore, reason,
+  select seq, at, actor, action, target_kind, target_id, type, before, after, reason, request_id,
     (
       select count(*)
-      from sluice_audit as before
-      where before.job_id = audit.job_id
-        and before.seq < audit.seq
-        and before.at = audit.at
-        and before.actor = audit.actor
-        and before.action = audit.action
-        and before.state_before = audit.state_before
-        and before.state_after = audit.state_after
-        and before.payload_before is audit.payload_before
-        and before.reason is audit.reason
+      from sluice_audit as earlier
+      where earlier.target_kind = audit.target_kind
+        and earlier.target_id = audit.target_id
+        and earlier.seq < audit.seq
+        and earlier.at = audit.at
+        and earlier.actor = audit.actor
+        and earlier.action = audit.action
+        and earlier.type is audit.type
+        and earlier.before is audit.before
+        and earlier.after is audit.after
+        and earlier.reason is audit.reason
+        and earlier.request_id is audit.request_id
     ) as nth
   from sluice_audit as audit
   where seq = ?`;

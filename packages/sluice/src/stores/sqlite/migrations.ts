@@ -264,4 +264,67 @@ const migrations: readonly string[] = [
   ) strict, without rowid;
   create index sluice_rollups_type on sluice_rollups (type, step_ms, at);
   `,
+  `
+  -- One audit for all: what was done to jobs, and the changes of settings from a table of their own, in the order of their times.
+  drop trigger sluice_audit_no_update;
+  alter table sluice_audit rename to sluice_audit_of_jobs;
+  create table sluice_audit (
+    seq integer primary key,
+    at integer not null,
+    actor text not null,
+    action text not null,
+    target_kind text not null,
+    target_id text not null,
+    type text,
+    before text,
+    after text,
+    reason text,
+    request_id text
+  ) strict;
+  insert into sluice_audit (at, actor, action, target_kind, target_id, type, before, after, reason)
+  select at, actor, action, target_kind, target_id, type, before, after, reason
+  from (
+    select at, actor, action, 'job' as target_kind, job_id as target_id, job_type as type,
+      '{"state":"' || state_before || '"' || iif(payload_before is null, '', ',"payload":' || json_quote(payload_before)) || '}' as before,
+      '{"state":"' || state_after || '"}' as after,
+      reason, seq
+    from sluice_audit_of_jobs
+    union all
+    select record ->> '$.at', record ->> '$.actor', 'set', 'type', type, type,
+      record -> '$.before', record -> '$.after', record ->> '$.reason', seq
+    from (select seq, type, replace(record, '\\u0000', '\\ufffd') as record from sluice_settings_history)
+  )
+  order by at, target_kind, seq;
+  drop table sluice_audit_of_jobs;
+  drop table sluice_settings_history;
+  create index sluice_audit_target on sluice_audit (target_kind, target_id);
+  create index sluice_audit_actor on sluice_audit (actor, action);
+  create index sluice_audit_action on sluice_audit (action);
+
+  -- What an append-only table means, said where it cannot be forgotten.
+  create trigger sluice_audit_no_update before update on sluice_audit
+  begin
+    select raise(abort, 'sluice_audit is append-only');
+  end;
+  create trigger sluice_audit_no_delete before delete on sluice_audit
+  begin
+    select raise(abort, 'sluice_audit is append-only');
+  end;
+  `,
+  `
+  -- Who may use an edge: hashes of tokens, never a token. Sessions of browsers have a parent.
+  create table sluice_access_keys (
+    id text primary key,
+    name text not null,
+    hash text not null,
+    hint text not null,
+    roles text not null,
+    types text,
+    can_read_payloads integer not null,
+    parent text,
+    created_at integer not null,
+    expires_at integer,
+    revoked_at integer
+  ) strict, without rowid;
+  `,
 ];

@@ -2,17 +2,19 @@
  * Every operation of the store thread under the name by which the calling thread asks for it.
  */
 import type { NewJob } from "../../store.js";
+import { accessKeys, addAccessKey, revokeAccessKey } from "./access-keys.js";
+import { audit, record } from "./audit.js";
 import { answerNothing, claim, hasClaimable } from "./claim.js";
 import { enqueue } from "./enqueue.js";
 import { exportAudit, exportJobs } from "./export.js";
-import { amend, audit, prune } from "./operators.js";
+import { amend, prune } from "./operators.js";
 import { annotate, history, recall, remember } from "./progress.js";
 import { packEnqueued, packResults, unpackSettlements } from "./protocol.js";
 import type { PackedSettlements } from "./protocol.js";
 import { counts, get, list } from "./reading.js";
 import { addRollups, rollups } from "./rollups.js";
 import type { Session } from "./session.js";
-import { settings, settingsHistory, setType } from "./settings.js";
+import { settings, setType } from "./settings.js";
 import { settle } from "./settle.js";
 import { standing } from "./standing.js";
 import { findLost, hasExpired, heartbeat, heldBy, lostJobs, retire, workers } from "./workers.js";
@@ -30,6 +32,9 @@ export const writes = {
   amend,
   setType,
   addRollups,
+  record,
+  addAccessKey,
+  revokeAccessKey,
   prune,
 };
 
@@ -44,7 +49,7 @@ export const reads = {
   standing,
   audit,
   settings,
-  settingsHistory,
+  accessKeys,
   recall,
   heldBy,
   exportJobs,

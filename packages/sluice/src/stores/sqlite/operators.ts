@@ -1,9 +1,12 @@
 /**
  * An operator's commands, each with its line in the audit, and retention.
  */
+import { conditionOf } from "../../audit.js";
 import type { JobId } from "../../job.js";
-import type { AmendAnswer, AuditQuery, AuditRecord, OperatorCommand } from "../../store.js";
+import type { AmendAnswer, OperatorCommand } from "../../store.js";
 import { amendMove, firstState } from "../../transition.js";
+import { pruneAccessKeys } from "./access-keys.js";
+import { appendAudit } from "./audit.js";
 import { deleteCorrelations, giveBackKey, startAfresh, takeKeyIfFree } from "./enqueue.js";
 import { page } from "./reading.js";
 import { freeStuckKeys, leaveKey } from "./hold.js";
@@ -56,19 +59,17 @@ function amendOne(session: Session, id: JobId, command: OperatorCommand): AmendR
     leaveKey(session, row.concurrency_key, { from: state, to: stateAfter });
   }
 
-  session
-    .sql(insertAudit)
-    .run(
-      now,
-      uncut(command.actor),
-      command.action,
-      id,
-      row.type,
-      state,
-      stateAfter,
-      command.action === "edit" ? row.payload : null,
-      reason,
-    );
+  const { action, actor, requestId } = command;
+  appendAudit(session, {
+    actor,
+    reason,
+    requestId,
+    action,
+    target: { kind: "job", id },
+    type: row.type,
+    before: conditionOf(state, action === "edit" ? row.payload : undefined),
+    after: conditionOf(stateAfter),
+  });
   return { id, outcome: move === "request_cancel" ? "requested" : "applied", state: stateAfter };
 }
 
@@ -85,11 +86,6 @@ function leaveUniqueKey(session: Session, row: JobRow): void {
   if (row.held_key === null) return;
   if (row.held_key === rerunKey(row.unique_key ?? "")) session.sql(leavePlace).run(row.seq);
   else giveBackKey(session, { seq: row.seq, heldKey: row.held_key, holdWhile: row.unique_while });
-}
-
-export function audit(session: Session, { jobId, limit }: AuditQuery): readonly AuditRecord[] {
-  const rows = jobId === undefined ? session.sql(selectAudit).all(limit) : session.sql(selectAuditOf).all(jobId, limit);
-  return rows as AuditRecord[];
 }
 
 /** Blobs whose files may be deleted, before `prune` is told that they are. */
@@ -124,6 +120,7 @@ export function prune(
   session.sql(deleteOldTurns).run((session.now - 86_400_000) * 1_000);
   pruneSpent(session);
   pruneRollups(session);
+  pruneAccessKeys(session);
   freeStuckKeys(session);
   return { pruned: old.length };
 }
@@ -175,28 +172,6 @@ const renewBudget = `
   update sluice_jobs
   set attempt = 0, crashes = 0, error = null, fail_reason = null
   where seq = ?`;
-
-// Primary key, sluice_audit_job.
-const insertAudit = `
-  insert into sluice_audit (at, actor, action, job_id, job_type, state_before, state_after, payload_before, reason)
-  values (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
-
-// Primary key, backwards.
-const selectAudit = `
-  select at, actor, action, job_id as jobId, job_type as jobType, state_before as stateBefore, state_after as stateAfter,
-    payload_before as payloadBefore, reason
-  from sluice_audit
-  order by seq desc
-  limit ?`;
-
-// sluice_audit_job, backwards.
-const selectAuditOf = `
-  select at, actor, action, job_id as jobId, job_type as jobType, state_before as stateBefore, state_after as stateAfter,
-    payload_before as payloadBefore, reason
-  from sluice_audit
-  where job_id = ?
-  order by seq desc
-  limit ?`;
 
 // Inner: sluice_jobs_key_kept. Outer: primary key. Nobody waits behind a job that has ended. A bounded number at a time.
 const dropExpiredKeys = `

@@ -2,7 +2,7 @@
  * A process of its own on the store of sqlite-files.test.ts and race.test.ts. Takes an order on its command line, says what came of it,
  * and ends, if it is not killed first.
  */
-import { aClaim, aBeat, aNewJob, completeOf } from "../../testing/index.js";
+import { aClaim, aBeat, aCommand, aNewJob, completeOf } from "../../testing/index.js";
 import { sqlite } from "./index.js";
 
 const [order, path] = process.argv.slice(2) as [string, string];
@@ -14,7 +14,7 @@ switch (order) {
     process.send!("ready");
     await new Promise((resolve) => process.once("message", resolve));
     const store = await sqlite({ path });
-    const { results } = await store.amend({ action: "cancel", target: { ids: [] }, actor: "test", reason: null });
+    const { results } = await store.amend(aCommand("cancel", []));
     await store.close();
     process.send!(results);
     break;

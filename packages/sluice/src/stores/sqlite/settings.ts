@@ -4,8 +4,9 @@
 import { gateOf, isLimited } from "../../admission.js";
 import type { Gate } from "../../admission.js";
 import { changeSettings, doesReplan, isGated, parseSettings } from "../../settings.js";
-import type { SettingsAnswer, SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
+import type { SettingsAnswer, SettingsChange, TypeSettings } from "../../settings.js";
 import type { ClaimedType } from "../../store.js";
+import { appendAudit } from "./audit.js";
 import { replan } from "./hold.js";
 import type { Session } from "./session.js";
 
@@ -43,20 +44,10 @@ export function setType(session: Session, change: SettingsChange): SettingsAnswe
   const changed = changeSettings(before, change, session.now);
   if (changed === null) return { outcome: "stale", settings: before };
   session.sql(upsert).run(change.type, JSON.stringify(changed.settings));
-  session.sql(insertRecord).run(change.type, JSON.stringify(changed.record));
-  if (doesReplan(changed.record)) replan(session, change.type);
+  appendAudit(session, changed.entry);
+  if (doesReplan(before, changed.settings)) replan(session, change.type);
   session.hintWork();
   return { outcome: "applied", settings: changed.settings };
-}
-
-export function settingsHistory(
-  session: Session,
-  { type, limit }: { readonly type?: string; readonly limit: number },
-): readonly SettingsRecord[] {
-  const rows = (
-    type === undefined ? session.sql(selectRecords).all(limit) : session.sql(selectRecordsOf).all(type, limit)
-  ) as { record: string }[];
-  return rows.map(({ record }) => JSON.parse(record) as SettingsRecord);
 }
 
 // Primary key, in its order.
@@ -78,11 +69,3 @@ const upsert = `
   values (?, ?)
   on conflict (type) do update
   set settings = excluded.settings`;
-
-const insertRecord = "insert into sluice_settings_history (type, record) values (?, ?)";
-
-// Primary key, backwards.
-const selectRecords = "select record from sluice_settings_history order by seq desc limit ?";
-
-// sluice_settings_history_type, whose entries of one type are in the order of seq.
-const selectRecordsOf = "select record from sluice_settings_history where type = ? order by seq desc limit ?";

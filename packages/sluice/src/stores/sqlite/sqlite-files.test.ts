@@ -19,10 +19,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { aBeat, aClaim, aNewJob, aUniqueClaim, completeOf, ManualClock } from "../../testing/index.js";
+import { conditionOf } from "../../audit.js";
+import { defaultSettings, toSettingsRecord } from "../../settings.js";
 import type { BeatAnswer } from "../../store.js";
-import { driversFor } from "./engine.js";
+import { driversFor, openDatabase } from "./engine.js";
 import { sqlite } from "./index.js";
 import type { SqliteOptions, SqliteStore } from "./index.js";
+import { pendingMigrations } from "./migrations.js";
 
 let folder: string | undefined;
 const open: SqliteStore[] = [];
@@ -99,9 +102,42 @@ describe("the file", () => {
     const store = await openStore();
     const { id } = aNewJob();
     await store.enqueue([aNewJob({ id })]);
-    await store.amend({ action: "cancel", target: { ids: [id] }, actor: "operator", reason: null });
+    await store.amend({ action: "cancel", target: { ids: [id] }, actor: "operator", reason: null, requestId: null });
 
     expect(() => store.connection.exec("update sluice_audit set actor = 'somebody else'")).toThrow(/append-only/);
+    expect(() => store.connection.exec("delete from sluice_audit")).toThrow(/append-only/);
+  });
+
+  test("of an older version keeps what was done to jobs and what was set, in the order of their times", async () => {
+    const path = newPath();
+    const old = await openDatabase({ path });
+    for (const { sql } of pendingMigrations(null, path).slice(0, 3)) old.exec(sql);
+    const before = defaultSettings("mail");
+    const pause = { actor: "ada", reason: "größer \u0000 '\ud800😀", since: 2, until: null };
+    const after = { ...before, version: 1, pause };
+    const payload = JSON.stringify({ text: 'é\0 "\\/😀\ud800\n' });
+    const put = old.prepare("insert into sluice_audit (at, actor, action, job_id, job_type, state_before, state_after, payload_before, reason) values (?, ?, ?, ?, ?, ?, ?, ?, ?)"); // prettier-ignore
+    put.run(1, "gm", "edit", "job-1", "mail", "failed", "pending", payload, "typo");
+    put.run(3, "gm", "cancel", "job-1", "mail", "pending", "cancelled", null, null);
+    const change = { at: 2, actor: "ada", reason: pause.reason, before, after };
+    old.prepare("insert into sluice_settings_history (type, record) values (?, ?)").run("mail", JSON.stringify(change));
+    old.close();
+
+    const store = await openStore({ path });
+
+    const { records } = await store.audit({ limit: 10 });
+    const ofJob = { target: { kind: "job", id: "job-1" }, type: "mail", actor: "gm", requestId: null };
+    expect(records).toMatchObject([
+      { ...ofJob, at: 3, action: "cancel", before: conditionOf("pending"), after: conditionOf("cancelled") },
+      { at: 2, actor: "ada", action: "set", target: { kind: "type", id: "mail" }, type: "mail" },
+      { ...ofJob, at: 1, action: "edit", before: conditionOf("failed", payload), after: conditionOf("pending") },
+    ]);
+    expect(records.map(({ reason }) => reason)).toEqual([null, expect.stringMatching(/^größer . '/), "typo"]);
+    const set = toSettingsRecord(records[1]!);
+    expect(set.before).toEqual(before);
+    expect(set.after).toMatchObject({ version: 1, pause: { actor: "ada", since: 2 } });
+    const tables = store.connection.prepare("select name from sqlite_schema where name like '%history%'").all();
+    expect(tables).toEqual([]);
   });
 });
 
@@ -186,7 +222,7 @@ describe("leases", () => {
     await store.enqueue([aNewJob()]);
     const { jobs } = await store.claim(aClaim());
     const { id, epoch } = jobs[0]!;
-    await store.amend({ action: "cancel", target: { ids: [id] }, actor: "operator", reason: null });
+    await store.amend({ action: "cancel", target: { ids: [id] }, actor: "operator", reason: null, requestId: null });
 
     let drop = () => {};
     const answer = await new Promise<BeatAnswer | Error>((resolve) => {

@@ -2,6 +2,8 @@
  * The store on the calling thread. Almost everything is a message to the store thread; what must happen inside the application's
  * own transaction (`transact`, `enqueue` with a transaction) runs the same code on the calling thread's connection.
  */
+import type { NewAccessKey } from "../../access.js";
+import type { AuditEntry, AuditQuery, Origin } from "../../audit.js";
 import type { Clock } from "../../clock.js";
 import { JobsError } from "../../errors.js";
 import type { JobId } from "../../job.js";
@@ -10,7 +12,6 @@ import { refuseAny } from "../../intake.js";
 import type { NewRollup } from "../../rollup.js";
 import type { SettingsChange } from "../../settings.js";
 import type {
-  AuditQuery,
   ClaimAnswer,
   ClaimRequest,
   EnqueueResult,
@@ -249,10 +250,6 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
     return this.#call((thread) => thread.call("setType", change));
   }
 
-  settingsHistory(query: { readonly type?: string; readonly limit: number }) {
-    return this.#call((thread) => thread.call("settingsHistory", query));
-  }
-
   get(ids: readonly JobId[]) {
     return this.#call((thread) => thread.call("get", ids));
   }
@@ -285,8 +282,24 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
     return this.#call((thread) => thread.call("standing", ids));
   }
 
+  async record(entries: readonly AuditEntry[]) {
+    await this.#call((thread) => thread.call("record", entries));
+  }
+
   audit(query: AuditQuery) {
     return this.#call((thread) => thread.call("audit", query));
+  }
+
+  accessKeys() {
+    return this.#call((thread) => thread.call("accessKeys", null));
+  }
+
+  addAccessKey(key: NewAccessKey, origin: Origin) {
+    return this.#call((thread) => thread.call("addAccessKey", { key, origin }));
+  }
+
+  revokeAccessKey(id: string, origin: Origin) {
+    return this.#call((thread) => thread.call("revokeAccessKey", { id, origin }));
   }
 
   prune(request: { readonly retentionMs: number; readonly limit: number }) {
@@ -297,7 +310,7 @@ export class SqliteStore implements Store<Connection>, ExportingStore {
     return this.#call((thread) => thread.call("exportJobs", request));
   }
 
-  exportAudit(request: ExportLimits & { readonly after: number | null }) {
+  exportAudit(request: ExportLimits & { readonly after: number | null; readonly settingsOnly: boolean }) {
     return this.#call((thread) => thread.call("exportAudit", request));
   }
 

@@ -63,7 +63,7 @@ async function claimedIds(scene: Scene, ...how: Parameters<typeof claimWith>): P
 }
 
 async function set(scene: Scene, patch: SettingsPatch): Promise<void> {
-  const change = { type: defaultType, patch, ifVersion: null, actor: "operator-1", reason: null };
+  const change = { type: defaultType, patch, ifVersion: null, actor: "operator-1", reason: null, requestId: null };
   assert.equal((await scene.store.setType(change)).outcome, "applied");
 }
 

@@ -4,6 +4,8 @@
  */
 import type { StoreCapabilities } from "../../store.js";
 import { ManualClock } from "../manual-clock.js";
+import { accessKeyCases } from "./access-keys.js";
+import { auditCases } from "./audit.js";
 import { blobCases } from "./blobs.js";
 import { claimCases } from "./claim.js";
 import { enqueueCases } from "./enqueue.js";
@@ -61,6 +63,8 @@ export function describeStore(target: ConformanceTarget): void {
     framework.describe("steps and notes", () => stepCases(testCase));
     framework.describe("operators", () => operatorCases(testCase));
     framework.describe("settings of types", () => settingsCases(testCase));
+    framework.describe("audit", () => auditCases(testCase));
+    framework.describe("access keys", () => accessKeyCases(testCase));
     framework.describe("flow control", () => flowCases(testCase));
     framework.describe("reading", () => readingCases(testCase));
     framework.describe("rollups", () => rollupCases(testCase));

@@ -1,5 +1,5 @@
 /**
- * What operators may do to a job in each state, and that the audit tells it.
+ * What operators may do to a job in each state.
  */
 import assert from "node:assert/strict";
 import { jobStates } from "../../job.js";
@@ -17,7 +17,6 @@ export function operatorCases(test: TestCase): void {
   retrying(test);
   editing(test);
   targets(test);
-  auditing(test);
 }
 
 /** Every command on every state: its outcome and where it leads. */
@@ -394,106 +393,5 @@ function targets(test: TestCase): void {
 
     assert.equal(results.filter(({ outcome }) => outcome === "applied").length, 1_000);
     assert.deepEqual(await scene.claimIds(), []);
-  });
-}
-
-function auditing(test: TestCase): void {
-  test("a command is kept with who, when, why, and the states before and after", async (scene) => {
-    const id = await scene.enqueue({ type: "import" });
-    scene.clock.advance(second);
-
-    await scene.store.amend(aCommand("cancel", [id], { actor: "gm@example.org", reason: "größer 🐉" }));
-
-    assert.deepEqual(await scene.store.audit({ limit: 10 }), [
-      {
-        at: scene.clock.now(),
-        actor: "gm@example.org",
-        action: "cancel",
-        jobId: id,
-        jobType: "import",
-        stateBefore: "pending",
-        stateAfter: "cancelled",
-        payloadBefore: null,
-        reason: "größer 🐉",
-      },
-    ]);
-  });
-
-  test("a request to stop is kept", async (scene) => {
-    const held = await scene.processing();
-
-    await scene.requestCancel(held.id);
-
-    const { stateBefore, stateAfter } = only(await scene.store.audit({ limit: 10 }));
-    assert.deepEqual([stateBefore, stateAfter], ["processing", "processing"]);
-  });
-
-  test("a reason and an actor with a NUL in them are not cut there", async (scene) => {
-    const id = await scene.enqueue();
-
-    const command = aCommand("cancel", [id], { actor: "before\0after", reason: "before\0after" });
-    await scene.store.amend(command);
-
-    const { actor, reason } = only(await scene.store.audit({ limit: 10 }));
-    for (const text of [actor, reason, (await scene.job(id)).cancelReason]) assert.match(text ?? "", /^before.after$/s);
-  });
-
-  test("an edit keeps the payload that the job had", async (scene) => {
-    const id = await scene.enqueue({ payload: '"old"' });
-
-    await scene.store.amend(anEdit([id], { payload: '"new"' }));
-
-    assert.equal(only(await scene.store.audit({ limit: 10 })).payloadBefore, '"old"');
-  });
-
-  test("a command that changes nothing leaves no trace", async (scene) => {
-    const unique = { key: "k", holdWhile: "active", periodMs: null, onConflict: "keep" } as const;
-    const failed = await scene.jobIn("failed", { unique });
-    await scene.enqueue({ unique });
-
-    await scene.store.amend(aCommand("retry", [failed.id, aNewJob().id]));
-    await scene.store.amend(aCommand("cancel", [failed.id]));
-
-    assert.deepEqual(await scene.store.audit({ limit: 10 }), []);
-  });
-
-  test("the audit lists the newest first, up to the limit", async (scene) => {
-    const ids = [await scene.enqueue(), await scene.enqueue(), await scene.enqueue()];
-    for (const id of ids) {
-      await scene.store.amend(aCommand("cancel", [id]));
-      scene.clock.advance(1);
-    }
-
-    const records = await scene.store.audit({ limit: 2 });
-
-    assert.deepEqual(
-      records.map(({ jobId }) => jobId),
-      [ids[2], ids[1]],
-    );
-  });
-
-  test("within one command and instant, what was done last comes first", async (scene) => {
-    const ids = [await scene.enqueue(), await scene.enqueue()];
-
-    await scene.store.amend(aCommand("cancel", ids));
-
-    const records = await scene.store.audit({ limit: 10 });
-    assert.deepEqual(
-      records.map(({ jobId }) => jobId),
-      ids.reverse(),
-    );
-  });
-
-  test("the audit of one job tells its story alone", async (scene) => {
-    const [mine, other] = [await scene.enqueue(), await scene.enqueue()];
-    await scene.store.amend(anEdit([mine]));
-    await scene.store.amend(aCommand("cancel", [other, mine]));
-
-    const records = await scene.store.audit({ jobId: mine, limit: 10 });
-
-    assert.deepEqual(
-      records.map(({ action }) => action),
-      ["cancel", "edit"],
-    );
   });
 }

@@ -3,14 +3,22 @@
  * next claim, whoever claims. Serves OQ2, R1, O1.
  */
 import assert from "node:assert/strict";
-import { defaultSettings } from "../../settings.js";
-import type { SettingsChange, TypeSettings } from "../../settings.js";
+import { defaultSettings, toSettingsRecord } from "../../settings.js";
+import type { SettingsChange, SettingsRecord, TypeSettings } from "../../settings.js";
 import { completeOf, releaseOf, retryOf } from "../builders.js";
 import { minute, second } from "./scene.js";
 import type { Scene, TestCase } from "./scene.js";
 
 function aChange(overrides: Partial<SettingsChange> = {}): SettingsChange {
-  return { type: "example", patch: {}, ifVersion: null, actor: "operator-1", reason: null, ...overrides };
+  return {
+    type: "example",
+    patch: {},
+    ifVersion: null,
+    actor: "operator-1",
+    reason: null,
+    requestId: null,
+    ...overrides,
+  };
 }
 
 async function change(scene: Scene, overrides: Partial<SettingsChange>): Promise<TypeSettings> {
@@ -19,26 +27,35 @@ async function change(scene: Scene, overrides: Partial<SettingsChange>): Promise
   return settings;
 }
 
+/** The changes as the audit tells them, newest first. */
+async function changes({ store }: Scene, type?: string): Promise<readonly SettingsRecord[]> {
+  const target = type === undefined ? {} : { target: { kind: "type", id: type } as const };
+  return (await store.audit({ ...target, actions: ["set"], limit: 10 })).records.map(toSettingsRecord);
+}
+
 export function settingsCases(test: TestCase): void {
-  test("nobody has changed anything at first", async ({ store }) => {
-    assert.deepEqual(await store.settings(), []);
-    assert.deepEqual(await store.settingsHistory({ limit: 10 }), []);
+  test("nobody has changed anything at first", async (scene) => {
+    assert.deepEqual(await scene.store.settings(), []);
+    assert.deepEqual(await changes(scene), []);
   });
 
-  test("a change is kept, with who made it and when", async ({ store, clock }) => {
+  test("a change is kept, with who made it and when", async (scene) => {
+    const { store, clock } = scene;
     const now = clock.now();
     const patch = { pause: { reason: "the mail server is down", until: now + minute }, concurrency: 3 };
 
-    const answer = await store.setType(aChange({ patch, reason: "ticket 12" }));
+    const answer = await store.setType(aChange({ patch, reason: "ticket 12", requestId: "r-1" }));
 
     const before = defaultSettings("example");
     const pause = { actor: "operator-1", reason: "the mail server is down", since: now, until: now + minute };
     const after = { ...before, version: 1, pause, concurrency: 3 };
     assert.deepEqual(answer, { outcome: "applied", settings: after });
     assert.deepEqual(await store.settings(), [after]);
-    assert.deepEqual(await store.settingsHistory({ limit: 10 }), [
-      { at: now, actor: "operator-1", reason: "ticket 12", before, after },
+    assert.deepEqual(await changes(scene), [
+      { at: now, actor: "operator-1", reason: "ticket 12", requestId: "r-1", before, after },
     ]);
+    const [record] = (await store.audit({ limit: 10 })).records;
+    assert.deepEqual([record?.target, record?.type], [{ kind: "type", id: "example" }, "example"]);
   });
 
   test("what a change leaves out stays, null goes back to the default", async (scene) => {
@@ -59,7 +76,7 @@ export function settingsCases(test: TestCase): void {
 
     assert.deepEqual(late, { outcome: "stale", settings: seen });
     assert.deepEqual(await store.settings(), [seen]);
-    assert.equal((await store.settingsHistory({ limit: 10 })).length, 1);
+    assert.equal((await changes(scene)).length, 1);
   });
 
   test("of changes made for one version at one moment, one applies", async ({ store }) => {
@@ -78,8 +95,8 @@ export function settingsCases(test: TestCase): void {
     await change(scene, { type: "Ant", patch: { concurrency: 2 } });
     await change(scene, { type: "zebra", patch: { concurrency: 3 } });
 
-    const all = await store.settingsHistory({ limit: 2 });
-    const some = await store.settingsHistory({ type: "zebra", limit: 10 });
+    const all = await changes(scene);
+    const some = await changes(scene, "zebra");
 
     assert.deepEqual(
       (await store.settings()).map(({ type }) => type),
@@ -90,6 +107,7 @@ export function settingsCases(test: TestCase): void {
       [
         ["zebra", 3],
         ["Ant", 2],
+        ["zebra", 1],
       ],
     );
     assert.deepEqual(
@@ -103,8 +121,9 @@ export function settingsCases(test: TestCase): void {
     await change(scene, { patch: { pause: { reason } }, reason });
 
     const [settings] = await scene.store.settings();
-    const [record] = await scene.store.settingsHistory({ limit: 1 });
-    assert.deepEqual([settings?.pause?.reason, record?.reason], [reason, reason]);
+    const [record] = await changes(scene);
+    assert.deepEqual([settings?.pause?.reason, record?.after.pause?.reason], [reason, reason]);
+    assert.match(record?.reason ?? "", /^a.b 🐉 ' " \n$/su);
   });
 
   test("a change wakes the workers", async (scene) => {

@@ -66,6 +66,8 @@ export function upkeepCases(test: TestCase, capabilities: StoreCapabilities): vo
       () => store.rollups({ from: 0, to: minute, stepMs: minute }),
       () => store.standing([aJobId()]),
       () => store.audit({ limit: 1 }),
+      () => store.record([]),
+      () => store.accessKeys(),
       () => store.prune({ retentionMs: 0, limit: 1 }),
     ];
     for (const call of calls) await assert.rejects(call, { code: "STORE_CLOSED" }, call.toString());
@@ -257,7 +259,7 @@ function pruning(test: TestCase): void {
 
     await scene.store.prune({ retentionMs: minute, limit: 10 });
 
-    assert.equal((await scene.store.audit({ jobId: id, limit: 10 })).length, 1);
+    assert.equal((await scene.store.audit({ target: { kind: "job", id }, limit: 10 })).records.length, 1);
   });
 }
 

@@ -75,7 +75,7 @@ export function operatorCases(test: LifeCase): void {
       after.map(({ state }) => state),
       ["cancelled", "cancelled", "pending"],
     );
-    const audit = await stage.queue.audit();
+    const { records: audit } = await stage.queue.audit();
     assert.deepEqual(
       audit.map(({ actor, action, reason }) => [actor, action, reason]),
       [
@@ -125,10 +125,10 @@ export function operatorCases(test: LifeCase): void {
     const ended = await stage.completed(job);
 
     assert.deepEqual([outcome, ended.output], ["applied", 7]);
-    const [entry] = await stage.queue.audit({ jobId: job.id });
+    const { records } = await stage.queue.audit({ target: { kind: "job", id: job.id } });
     assert.deepEqual(
-      [entry?.action, entry?.actor, entry?.reason, entry?.payloadBefore, entry?.stateBefore],
-      ["edit", "gm", "typo", '{"n":-7}', "failed"],
+      records.map(({ action, actor, reason, before }) => [action, actor, reason, before]),
+      [["edit", "gm", "typo", JSON.stringify({ state: "failed", payload: '{"n":-7}' })]],
     );
   });
 
@@ -140,7 +140,7 @@ export function operatorCases(test: LifeCase): void {
 
     assert.equal(error.code, "INVALID_PAYLOAD");
     assert.deepEqual((await stage.job(job.id)).payload, { n: 1 });
-    assert.deepEqual(await stage.queue.audit({ jobId: job.id }), []);
+    assert.deepEqual((await stage.queue.audit({ target: { kind: "job", id: job.id } })).records, []);
   });
 
   test("completed jobs are deleted when their retention is over, failed ones stay", async (stage) => {

@@ -127,7 +127,9 @@ export function searchCases(test: LifeCase): void {
       { id: waiting[1], outcome: "applied", state: "cancelled" },
       { id: waiting[0], outcome: "wrong_state", state: "cancelled" },
     ]);
-    const [record] = await stage.queue.audit({ limit: 1 });
+    const {
+      records: [record],
+    } = await stage.queue.audit({ limit: 1 });
     assert.deepEqual([record?.actor, record?.reason, record?.action], ["ada", "ticket 12", "cancel"]);
     assert.deepEqual(await stage.queue.amendMany("retry", []), []);
     await assert.rejects(stage.queue.amendMany("retry", Array<string>(501).fill(missing)), { code: "INVALID_OPTIONS" });
