@@ -53,7 +53,7 @@ export class KeyRing {
   async isEmpty(): Promise<boolean> {
     await this.#refresh();
     const now = this.#now();
-    for (const key of this.#keys.values()) if (key.parent === null && isGood(key, this.#byId(), now)) return false;
+    for (const key of this.#keys.values()) if (key.parent === null && isGood(key, now, this.#byId())) return false;
     return true;
   }
 
@@ -64,7 +64,7 @@ export class KeyRing {
     await this.#refresh();
     if (!this.#keys.has(hash)) await this.#refresh(freshForStrangersMs);
     const key = this.#keys.get(hash);
-    return key !== undefined && isGood(key, this.#byId(), this.#now()) ? key : null;
+    return key !== undefined && isGood(key, this.#now(), this.#byId()) ? key : null;
   }
 
   #byId(): (id: string) => AccessKey | undefined {

@@ -4,7 +4,7 @@ export { sluiceService, version, type Edge, type ServiceOptions } from "./servic
 export { stopOnSignals } from "./signals.js";
 export { answerProblem, invalidRequest, Problem, type ProblemMore } from "./problem.js";
 export type { ProblemBody, ProblemCode, FieldError } from "./contract/problems.js";
-export { covers, type Principal } from "./principal.js";
+export type { Principal } from "./principal.js";
 export type { OwnAuthenticate } from "./auth.js";
 export { defaultLimits, type Limits } from "./limits.js";
 export { Live, type Snapshot, type Source } from "./live.js";

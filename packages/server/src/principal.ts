@@ -1,5 +1,5 @@
 /** Who asks, and what they may. */
-import { includesRole, type Role } from "sluice";
+import { covers, hasRole, type By, type Role } from "sluice";
 import type { Access } from "./contract/endpoint.js";
 import { Problem } from "./problem.js";
 
@@ -27,24 +27,28 @@ export const localPrincipal: Principal = {
 
 export function mayUse(principal: Principal, access: Access): boolean {
   if (access === "open" || access === "any") return true;
-  return access.some((role) => includesRole(principal.roles, role));
+  return access.some((role) => hasRole(principal, role));
 }
 
 export function mayOperate(principal: Principal): boolean {
-  return includesRole(principal.roles, "operate");
+  return hasRole(principal, "operate");
 }
 
 export function isAdmin(principal: Principal): boolean {
-  return includesRole(principal.roles, "admin");
-}
-
-export function covers({ types }: Pick<Principal, "types">, type: string): boolean {
-  if (types === null) return true;
-  return types.some((entry) => (entry.endsWith("*") ? type.startsWith(entry.slice(0, -1)) : type === entry));
+  return hasRole(principal, "admin");
 }
 
 /** @throws {Problem} forbidden */
 export function requireType(principal: Principal, type: string): void {
   if (covers(principal, type)) return;
   throw new Problem("forbidden", `This key is not for jobs of type ${type}.`);
+}
+
+/** Who does it, for the audit. */
+export function byOf(
+  { name: actor }: Principal,
+  { id: requestId }: { readonly id: string },
+  { reason }: { readonly reason?: string | undefined },
+): By {
+  return { actor, requestId, ...(reason !== undefined && { reason }) };
 }

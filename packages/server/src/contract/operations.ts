@@ -1,5 +1,5 @@
 /** What the whole is like: statistics, workers, the audit, keys, streams, health. */
-import { roles } from "sluice";
+import { auditActions, roles } from "sluice";
 import { z } from "zod";
 import { endpoint } from "./endpoint.js";
 import { Cursor, Instant, pageLimit, Reason, TypeName } from "./values.js";
@@ -111,19 +111,6 @@ export const listWorkers = endpoint({
 
 // ── audit ───────────────────────────────────────────────────────────────────
 
-export const auditActions = [
-  "cancel",
-  "retry",
-  "discard",
-  "edit",
-  "release",
-  "set",
-  "reveal",
-  "create_key",
-  "revoke_key",
-  "bulk",
-] as const;
-
 export const AuditQuery = z.strictObject({
   actor: z.string().min(1).max(200).optional(),
   job: z.uuid().optional().meta({ description: "Only of this job; kept when the job is gone." }),
@@ -138,7 +125,7 @@ export const AuditEntry = z
     at: Instant,
     actor: z.string(),
     action: z.enum(auditActions),
-    target: z.object({ kind: z.enum(["job", "type", "key"]), id: z.string() }),
+    target: z.object({ kind: z.enum(["job", "type", "key", "bulk"]), id: z.string() }),
     type: z.string().nullable(),
     before: z.unknown().meta({ description: "A payload in it is masked." }),
     after: z.unknown(),

@@ -37,8 +37,8 @@ export function bulkRoutes(mount: Mount, deps: Deps): void {
     });
     if (enqueued.outcome === "created") {
       const target = { kind: "job", id: enqueued.job.id } as const;
-      const after = JSON.stringify({ action, q, asOf: text(asOf), canary, ratePerSecond });
-      await queue.record({ action: "bulk", target, type: bulkJob.type, before: null, after }, by);
+      const after = { action, q, asOf: text(asOf), canary, ratePerSecond };
+      await queue.record([{ action: "bulk", target, type: bulkJob.type, after }], by);
     }
     return enqueuedAnswer(enqueued, enqueued.job as Job, { principal, deps, applied: null });
   });

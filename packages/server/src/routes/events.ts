@@ -1,9 +1,8 @@
 /** What can be followed: a job, and the whole. */
-import { isPaused, type Job } from "sluice";
+import { covers, isPaused, type Job } from "sluice";
 import { jobs, operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
 import type { Snapshot, Source } from "../live.js";
-import { covers } from "../principal.js";
 import type { Mount } from "../route.js";
 import { jobBody, waitingBody, workerBody } from "../views.js";
 import { isTerminal } from "../waits.js";

@@ -1,11 +1,11 @@
 /** Enqueue one, read one, search; and a payload unmasked. */
-import type { Enqueued, Job } from "sluice";
+import { covers, type Enqueued, type Job } from "sluice";
 import { jobs } from "../contract/index.js";
 import type { Deps } from "../deps.js";
 import { enqueueFor } from "../enqueue.js";
 import { idempotencyKeyOf } from "../idempotency.js";
 import { appliedOf, preferencesOf } from "../prefer.js";
-import { covers, isAdmin, type Principal } from "../principal.js";
+import { byOf, isAdmin, type Principal } from "../principal.js";
 import { Problem } from "../problem.js";
 import type { Answer, Mount } from "../route.js";
 import { attemptBody, jobBody, lineBody, waitingBody } from "../views.js";
@@ -71,10 +71,8 @@ export function jobRoutes(mount: Mount, deps: Deps): void {
       throw new Problem("forbidden", "This key may not read payloads. GET /v1/jobs/{id} shows it masked.");
     }
     // Kept before it is shown: what cannot be kept is not shown.
-    await queue.record(
-      { action: "reveal", target: { kind: "job", id: job.id }, type: job.type, before: null, after: null },
-      { actor: principal.name, requestId: request.id, ...(query.reason !== undefined && { reason: query.reason }) },
-    );
+    const deed = { action: "reveal", target: { kind: "job", id: job.id }, type: job.type } as const;
+    await queue.record([deed], byOf(principal, request, query));
     return { status: 200, body: { id: job.id, version: job.version, payload: job.payload } };
   });
 }

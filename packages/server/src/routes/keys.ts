@@ -4,11 +4,10 @@ import type { AccessKey } from "sluice";
 import { principalOf, sessionCookie, tokenOf } from "../auth.js";
 import { operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
-import type { Principal } from "../principal.js";
+import { byOf, type Principal } from "../principal.js";
 import { Problem } from "../problem.js";
 import type { Mount } from "../route.js";
 import { text } from "../views.js";
-import { byOf } from "./operate.js";
 
 const sessionMs = 12 * 60 * 60 * 1_000;
 
@@ -59,17 +58,9 @@ export function keyRoutes(mount: Mount, deps: Deps): void {
     const key = await ring().find(body.key);
     if (key === null || key.parent !== null) throw new Problem("unauthenticated", "The key is not known, or not good any more.");
     const expiresAt = new Date(Math.min(now() + sessionMs, key.expiresAt ?? Infinity));
-    const session = await queue.createAccessKey(
-      {
-        name: key.name,
-        roles: key.roles,
-        canReadPayloads: key.canReadPayloads,
-        expiresAt,
-        parent: key.id,
-        ...(key.types !== null && { types: key.types }),
-      },
-      { actor: key.name, requestId: request.id },
-    );
+    const session = await queue.createSession(key, { expiresAt });
+    // Revoked in this very moment.
+    if (session === null) throw new Problem("unauthenticated", "The key is not known, or not good any more.");
     ring().forget();
     const cookie = cookieOf(request, { token: session.token, seconds: (expiresAt.getTime() - now()) / 1_000, path: prefix });
     return { status: 200, body: sessionBody(principalOf(session.key)), headers: { "set-cookie": cookie } };

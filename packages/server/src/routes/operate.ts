@@ -1,9 +1,9 @@
 /** What an operator does to a job. Each command is in the audit, with who, why and the id of the request. */
-import type { AmendOutcome, By } from "sluice";
+import type { AmendOutcome } from "sluice";
 import { jobs } from "../contract/index.js";
 import type { Deps } from "../deps.js";
 import { unknownType } from "../enqueue.js";
-import type { Principal } from "../principal.js";
+import { byOf, type Principal } from "../principal.js";
 import { Problem } from "../problem.js";
 import type { Answer, Mount } from "../route.js";
 import { jobBody } from "../views.js";
@@ -31,14 +31,6 @@ export function operateRoutes(mount: Mount, deps: Deps): void {
     const by = byOf(principal, request, body);
     return answerOf(deps, params.id, principal, "edited", await queue.editAndRetry(definition, params.id, body.payload, by));
   });
-}
-
-export function byOf(
-  { name: actor }: Principal,
-  { id: requestId }: { readonly id: string },
-  { reason }: { readonly reason?: string | undefined },
-): By {
-  return { actor, requestId, ...(reason !== undefined && { reason }) };
 }
 
 async function answerOf(deps: Deps, id: string, principal: Principal, done: string, outcome: AmendOutcome): Promise<Answer> {

@@ -1,7 +1,7 @@
 /** Statistics, workers and the audit. */
+import { covers } from "sluice";
 import { operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
-import { covers } from "../principal.js";
 import { Problem } from "../problem.js";
 import type { Mount } from "../route.js";
 import { auditState, text, workerBody } from "../views.js";

@@ -1,14 +1,13 @@
 /** Types of jobs: what their definitions say, what operators have set, and how many jobs they have. */
-import { JobsError, jsonSchemaOf, defaultSettings, isPaused, type AnyDefinition, type SettingsPatch, type TypeSettings } from "sluice";
+import { covers, JobsError, jsonSchemaOf, defaultSettings, isPaused, type AnyDefinition, type SettingsPatch, type TypeSettings } from "sluice";
 import { types } from "../contract/index.js";
 import type { SettingsBody } from "../contract/types.js";
 import type { Deps } from "../deps.js";
 import { etagOf, wantedStates } from "../negotiation.js";
-import { covers, isAdmin, requireType, type Principal } from "../principal.js";
+import { byOf, isAdmin, requireType, type Principal } from "../principal.js";
 import { Problem } from "../problem.js";
 import type { Answer, Mount } from "../route.js";
 import { settingsBody } from "../views.js";
-import { byOf } from "./operate.js";
 
 export function typeRoutes(mount: Mount, deps: Deps): void {
   const { queue, definitions, now } = deps;
