@@ -70,6 +70,11 @@ export interface DefinitionOptions<
   readonly payload: PayloadSchema;
   /** Checked when the handler returns. Default: anything JSON can hold. */
   readonly result?: ResultSchema;
+  /**
+   * What of the payload nobody may see: JSON Pointers as "/token", with `*` for any element (docs/redaction.md). Besides what the schema marks.
+   * Without either, and where the schema's library writes no JSON Schema, nothing of a payload is shown; with an empty list, everything.
+   */
+  readonly sensitive?: readonly string[];
   /** Grows when the payload's shape changes. Default 1. */
   readonly version?: number;
   /** For each older version that may still be stored: turns its payload into that of the next version. */
@@ -140,6 +145,8 @@ export interface JobDefinition<Input = unknown, Payload = unknown, Result = unkn
   readonly batch: BatchRules<Payload> | null;
   readonly payload: StandardSchemaV1<Input, Payload>;
   readonly result: StandardSchemaV1<unknown, Result> | null;
+  /** JSON Pointers to what nobody may see; null: not said. */
+  readonly sensitive: readonly string[] | null;
   readonly upcast: Readonly<Record<number, (payload: never) => unknown>>;
   readonly correlation: ((payload: Payload) => Correlation) | null;
   readonly unique: Required<UniqueOptions<Payload>> | null;
@@ -209,6 +216,7 @@ export function defineJob<
     batch,
     payload: options.payload,
     result: options.result ?? null,
+    sensitive: options.sensitive === undefined ? null : checkedPointers(options.sensitive, refuse),
     retry: checkRetryPolicy(options.retry ?? exponential()),
   };
 }
@@ -259,6 +267,16 @@ function breakerRule(
   const fault = faultOfBreaker(breaker);
   if (fault !== null) refuse(`breaker ${fault}.`);
   return { openMs: 10_000, dependency: type, ...breaker };
+}
+
+function checkedPointers(pointers: readonly string[], refuse: (why: string) => never): readonly string[] {
+  const given: unknown = pointers;
+  if (!Array.isArray(given)) return refuse('sensitive takes a list of JSON Pointers, as ["/token"].');
+  for (const pointer of given as readonly unknown[]) {
+    if (typeof pointer === "string" && /^(\/([^~]|~[01])*)?$/.test(pointer)) continue;
+    refuse(`sensitive has ${JSON.stringify(pointer)}; give JSON Pointers, as "/token" or "/users/*/email".`);
+  }
+  return [...pointers];
 }
 
 function checkedWhenOff(whenOff: "hold" | "reject", refuse: (why: string) => never): "hold" | "reject" {

@@ -123,6 +123,19 @@ export {
   type TypeName,
 } from "./search.js";
 export type { TypeControls } from "./admission.js";
+export {
+  jsonSchemaOf,
+  mask,
+  maskOutput,
+  maskPayload,
+  scrub,
+  Secrets,
+  secretsOf,
+  viewOf,
+  viewOfError,
+  type JobView,
+  type Shown,
+} from "./redaction.js";
 export type { EnqueueLimit, IntakeDefaults, Refusal } from "./intake.js";
 export type { Rate } from "./rate.js";
 export { bucketBounds, type Histogram, type NewRollup, type Rollup, type RollupCounts } from "./rollup.js";
