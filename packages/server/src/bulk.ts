@@ -51,10 +51,10 @@ async function runBulk(queue: Queue<unknown>, order: BulkOrder, ctx: Context): P
   }
   let cursor: string | null = null;
   for (let page = 0; ; page++) {
-    const from = cursor;
+    const from: string | null = cursor;
     const began = performance.now();
     // Remembered: who goes on after a crash begins with the page that was not finished. Doing that one again finds its jobs moved on.
-    const { next, done, skipped } = await ctx.step(`page ${page}`, () => runPage(queue, order, from));
+    const { next, done, skipped }: PageResult = await ctx.step(`page ${page}`, () => runPage(queue, order, from));
     progress.done += done;
     progress.skipped += skipped;
     ctx.progress(progress.done + progress.skipped);
@@ -66,7 +66,11 @@ async function runBulk(queue: Queue<unknown>, order: BulkOrder, ctx: Context): P
   }
 }
 
-async function runPage(queue: Queue<unknown>, order: BulkOrder, cursor: string | null) {
+interface PageResult extends BulkResult {
+  readonly next: string | null;
+}
+
+async function runPage(queue: Queue<unknown>, order: BulkOrder, cursor: string | null): Promise<PageResult> {
   const page = await queue.search(order.q, { ...searchOf(order), limit: pageSize, ...(cursor !== null && { cursor }) });
   const results = await queue.amendMany(order.action, page.jobs.map(({ id }) => id), byOf(order));
   const done = results.filter(({ outcome }) => outcome === "applied" || outcome === "requested").length;

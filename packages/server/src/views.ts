@@ -4,12 +4,16 @@
  */
 import {
   maskPayload,
+  scrub,
+  secretsOf,
   viewOf,
+  viewOfError,
   type AnyDefinition,
   type AttemptError,
   type AttemptRecord,
   type Job,
   type LogLine,
+  type Secrets,
   type TypeSettings,
   type Waiting,
   type WorkerRecord,
@@ -24,7 +28,7 @@ export interface Place {
 }
 
 export function jobBody(job: Job, principal: Principal, { prefix, definitions }: Place): JobBody {
-  const { job: seen, isMasked } = viewOf(job, definitions.get(job.type) ?? null);
+  const seen = viewOf(job, definitions.get(job.type) ?? null);
   const self = `${prefix}/v1/jobs/${job.id}`;
   const finishedAt = "finishedAt" in seen ? seen.finishedAt : null;
   const startedAt = "startedAt" in seen ? seen.startedAt : null;
@@ -48,7 +52,7 @@ export function jobBody(job: Job, principal: Principal, { prefix, definitions }:
       runMs: startedAt !== null && finishedAt !== null ? finishedAt.getTime() - startedAt.getTime() : null,
     },
     payload: seen.payload,
-    isMasked,
+    isMasked: seen.isMasked,
     ...(seen.state === "completed" && { output: seen.output ?? null }),
     reason: "reason" in seen ? seen.reason : null,
     error: "error" in seen ? errorBody(seen.error, principal) : null,
@@ -59,8 +63,18 @@ export function jobBody(job: Job, principal: Principal, { prefix, definitions }:
   };
 }
 
+/** What else is told of a job beside itself: its texts count as payload, too. */
+export function besides(job: Job, principal: Principal, { definitions }: Place) {
+  const secrets = secretsOf(job, definitions.get(job.type) ?? null);
+  return {
+    waiting: (waiting: Waiting | null) => waitingBody(waiting, secrets, principal),
+    attempt: (record: AttemptRecord) => attemptBody(record, secrets, principal),
+    line: ({ at, level, message }: LogLine) => ({ at: text(at), level, message: scrub(message, secrets) }),
+  };
+}
+
 /** Stacks say how the application is built: for those who operate it. */
-export function errorBody({ stack, ...error }: AttemptError, principal: Principal) {
+function errorBody({ stack, ...error }: AttemptError, principal: Principal) {
   return {
     name: error.name,
     message: error.message,
@@ -69,7 +83,7 @@ export function errorBody({ stack, ...error }: AttemptError, principal: Principa
   };
 }
 
-export function attemptBody(record: AttemptRecord, principal: Principal) {
+function attemptBody(record: AttemptRecord, secrets: Secrets, principal: Principal) {
   const { attempt, workerId, startedAt, endedAt, crashed, error } = record;
   return {
     attempt,
@@ -78,15 +92,11 @@ export function attemptBody(record: AttemptRecord, principal: Principal) {
     endedAt: text(endedAt),
     runMs: endedAt - startedAt,
     crashed,
-    error: errorBody(error, principal),
+    error: errorBody(viewOfError(error, secrets), principal),
   };
 }
 
-export function lineBody({ at, level, message }: LogLine) {
-  return { at: text(at), level, message };
-}
-
-export function waitingBody(waiting: Waiting | null, principal: Principal): WaitingBody | null {
+function waitingBody(waiting: Waiting | null, secrets: Secrets, principal: Principal): WaitingBody | null {
   if (waiting === null) return null;
   switch (waiting.reason) {
     case "scheduled":
@@ -94,7 +104,8 @@ export function waitingBody(waiting: Waiting | null, principal: Principal): Wait
       return { ...waiting, until: text(waiting.until) };
     case "backoff": {
       const { error } = waiting;
-      return { ...waiting, until: text(waiting.until), error: error === null ? null : errorBody(error, principal) };
+      const shown = error === null ? null : errorBody(viewOfError(error, secrets), principal);
+      return { ...waiting, until: text(waiting.until), error: shown };
     }
     case "paused":
       return { reason: "paused", pause: pauseBody(waiting.pause) };
@@ -141,7 +152,9 @@ export function auditState(json: string | null, definition: AnyDefinition | null
   if (json === null) return null;
   const state = JSON.parse(json) as unknown;
   if (typeof state !== "object" || state === null || !("payload" in state)) return state;
-  return { ...state, payload: maskPayload(definition, state.payload).payload };
+  // As it is stored: JSON in JSON.
+  const payload: unknown = typeof state.payload === "string" ? JSON.parse(state.payload) : state.payload;
+  return { ...state, payload: maskPayload(definition, payload).payload };
 }
 
 export function text(ms: number): string {

@@ -1,10 +1,10 @@
 /** What can be followed: a job, and the whole. */
-import { covers, isPaused, type Job } from "sluice";
+import { covers, isPaused, type Job, type Waiting } from "sluice";
 import { jobs, operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
 import type { Snapshot, Source } from "../live.js";
 import type { Mount } from "../route.js";
-import { jobBody, waitingBody, workerBody } from "../views.js";
+import { besides, jobBody, workerBody } from "../views.js";
 import { isTerminal } from "../waits.js";
 import { jobFor } from "./jobs.js";
 
@@ -36,10 +36,10 @@ function jobSource(deps: Deps): Source {
   };
 }
 
-function snapshotOf(deps: Deps, job: Job, waiting: Parameters<typeof waitingBody>[0]): Snapshot {
+function snapshotOf(deps: Deps, job: Job, waiting: Waiting | null): Snapshot {
   return {
     isFinal: isTerminal(job),
-    dataFor: (principal) => ({ ...jobBody(job, principal, deps), waiting: waitingBody(waiting, principal) }),
+    dataFor: (principal) => ({ ...jobBody(job, principal, deps), waiting: besides(job, principal, deps).waiting(waiting) }),
   };
 }
 

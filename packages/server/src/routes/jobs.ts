@@ -8,7 +8,7 @@ import { appliedOf, preferencesOf } from "../prefer.js";
 import { byOf, isAdmin, type Principal } from "../principal.js";
 import { Problem } from "../problem.js";
 import type { Answer, Mount } from "../route.js";
-import { attemptBody, jobBody, lineBody, waitingBody } from "../views.js";
+import { besides, jobBody } from "../views.js";
 import { isTerminal, waitForEnd } from "../waits.js";
 
 /** When to ask again about a job that has not ended, in seconds. */
@@ -36,11 +36,12 @@ export function jobRoutes(mount: Mount, deps: Deps): void {
   mount(jobs.readJob, async ({ params, principal }) => {
     const job = await jobFor(deps, params.id, principal);
     const [waiting, history] = await Promise.all([queue.waiting(job.id), queue.history(job.id)]);
+    const told = besides(job, principal, deps);
     const detail = {
       ...jobBody(job, principal, deps),
-      waiting: waitingBody(waiting, principal),
-      attempts: history.attempts.slice(-100).map((record) => attemptBody(record, principal)),
-      log: history.lines.slice(-200).map(lineBody),
+      waiting: told.waiting(waiting),
+      attempts: history.attempts.slice(-100).map(told.attempt),
+      log: history.lines.slice(-200).map(told.line),
     };
     return { status: 200, body: detail, ...(!isTerminal(job) && { headers: { "retry-after": askAgainS } }) };
   });
@@ -54,7 +55,7 @@ export function jobRoutes(mount: Mount, deps: Deps): void {
     const waiting = await queue.waiting(page.jobs.map(({ id }) => id));
     const listed = page.jobs.map((job, index) => ({
       ...jobBody(job, principal, deps),
-      waiting: waitingBody(waiting[index] ?? null, principal),
+      waiting: besides(job, principal, deps).waiting(waiting[index] ?? null),
     }));
     const { from, to, rows, isComplete } = page.searched;
     const searched = { from: from?.toISOString() ?? null, to: to?.toISOString() ?? null, rows, isComplete };
