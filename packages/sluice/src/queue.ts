@@ -14,8 +14,8 @@ import {
   type NewJobOptions,
 } from "./definition.js";
 import { JobsError } from "./errors.js";
-import { jobGoneError, keyReusedError } from "./idempotency.js";
 import { Events } from "./events.js";
+import { jobGoneError, keyReusedError } from "./idempotency.js";
 import { idSource } from "./ids.js";
 import { toJob, type AttemptRecord, type Job, type JobId, type JobRecord } from "./job.js";
 import { refusalError } from "./intake.js";

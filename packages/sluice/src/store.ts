@@ -129,7 +129,8 @@ export interface Store<Tx = never> {
   tidy?(): Promise<void>;
   /**
    * Deletes completed and cancelled jobs that ended longer ago than `retentionMs`, with all that belongs to them; first ended,
-   * first deleted. And idempotency keys whose period is over. A store that lets go of whole days may keep a job until its day is over, and drop more than the limit. A blob that cannot be deleted now is tried again at the next prune.
+   * first deleted. A store that lets go of whole days may keep a job until its day is over, and drop more than the limit. A blob that cannot be deleted now is tried again at the next prune.
+   * Idempotency keys whose period is over go as well, a bounded number at a time.
    */
   prune(request: { readonly retentionMs: number; readonly limit: number }): Promise<{ readonly pruned: number }>;
   /** Brings the schema up to date. Safe to run twice and from two processes at once. */

@@ -263,6 +263,16 @@ function sendingAgain(test: TestCase): void {
     assert.deepEqual(second, first);
   });
 
+  test("two jobs with one key sent again are answered as before, payload and all", async (scene) => {
+    const jobs = [aNewJob({ idempotency, payload: '"first"' }), aNewJob({ idempotency, payload: '"second"' })];
+    const first = await scene.store.enqueue(jobs);
+
+    const second = await scene.store.enqueue(jobs);
+
+    assert.deepEqual(second, first);
+    assert.equal(second[1]?.outcome === "repeated" && second[1].job?.payload, '"first"');
+  });
+
   test("a job sent again when its key stands for another by now still counts as created, and the key stays", async (scene) => {
     const job = aNewJob({ idempotency: { ...idempotency, periodMs: minute } });
     const first = await scene.add(job);
