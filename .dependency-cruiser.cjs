@@ -23,7 +23,7 @@ module.exports = {
       comment: "What stores ask: it decides from what they bring, and knows nothing of them.",
       severity: "error",
       from: { path: `${core}(${flow})\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|audit|errors|store|${flow})\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|audit|errors|store|idempotency|${flow})\\.ts$` },
     },
     {
       name: "rollups-are-pure",
@@ -35,8 +35,8 @@ module.exports = {
     {
       name: "port-imports-vocabulary-only",
       severity: "error",
-      from: { path: `${core}(store|snapshot|transition|keys|moves|worked-types)\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|audit|access|errors|store|transition|keys|rollup|${flow})\\.ts$` },
+      from: { path: `${core}(store|snapshot|transition|keys|idempotency|moves|worked-types)\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|audit|access|errors|store|transition|keys|idempotency|rollup|${flow})\\.ts$` },
     },
     {
       name: "stores-import-port-and-vocabulary-only",
@@ -45,7 +45,7 @@ module.exports = {
       to: {
         path: core,
         pathNot: [
-          `${core}(store|snapshot|transition|moves|keys|worked-types|job|audit|access|errors|clock|rollup|${flow})\\.ts$`,
+          `${core}(store|snapshot|transition|moves|keys|idempotency|worked-types|job|audit|access|errors|clock|rollup|${flow})\\.ts$`,
           `${core}stores/$1/`,
         ],
       },

@@ -45,6 +45,7 @@ export {
   type BatchRules,
   type DefinitionOptions,
   type EnqueueOptions,
+  type IdempotencyOptions,
   type InputOf,
   type JobDefinition,
   type PayloadOf,
@@ -136,6 +137,7 @@ export {
   type JobView,
   type Shown,
 } from "./redaction.js";
+export type { Breaker } from "./breaker.js";
 export type { EnqueueLimit, IntakeDefaults, Refusal } from "./intake.js";
 export type { Rate } from "./rate.js";
 export { bucketBounds, type Histogram, type NewRollup, type Rollup, type RollupCounts } from "./rollup.js";

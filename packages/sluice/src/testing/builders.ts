@@ -10,6 +10,7 @@ import { noCounts, type NewRollup } from "../rollup.js";
 import type {
   ClaimedJob,
   ClaimRequest,
+  Idempotency,
   NewJob,
   OperatorCommand,
   Settlement,
@@ -44,6 +45,7 @@ export function aNewJob(overrides: Partial<NewJob> = {}): NewJob {
     controls: null,
     intake: null,
     caller: null,
+    idempotency: null,
     ...overrides,
   };
 }
@@ -51,6 +53,10 @@ export function aNewJob(overrides: Partial<NewJob> = {}): NewJob {
 /** Counts nothing. */
 export function aRollup(overrides: Partial<NewRollup> = {}): NewRollup {
   return { ...noCounts, type: defaultType, ...overrides };
+}
+
+export function anIdempotency(overrides: Partial<Idempotency> = {}): Idempotency {
+  return { key: "request-1", fingerprint: "the same", periodMs: 3_600_000, ...overrides };
 }
 
 export function aUniqueClaim(overrides: Partial<UniqueClaim> = {}): UniqueClaim {

@@ -13,6 +13,7 @@ export {
   anEdit,
   anError,
   aRollup,
+  anIdempotency,
   aStep,
   aUniqueClaim,
   cancelOf,

@@ -298,10 +298,7 @@ export class MemoryStore implements Store {
 
   async get(ids: readonly JobId[]): Promise<readonly (JobRecord | null)[]> {
     this.#open();
-    return ids.map((id) => {
-      const row = this.#book.rows.get(id);
-      return row === undefined ? null : toRecord(row);
-    });
+    return ids.map((id) => this.#book.recordOf(id));
   }
 
   async history(id: JobId): Promise<JobHistory> {
@@ -413,6 +410,7 @@ export class MemoryStore implements Store {
       this.blobs.removeNow(row.blob);
     }
     for (const key of this.#allKeys()) if (!isKept(key, now)) this.#accessKeys.delete(key.id);
+    this.#book.dropExpiredKeys();
     this.#freeStuckKeys();
     this.#rollups.prune(now);
     return { pruned: old.length };

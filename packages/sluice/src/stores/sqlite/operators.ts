@@ -10,6 +10,7 @@ import { appendAudit } from "./audit.js";
 import { deleteCorrelations, giveBackKey, startAfresh, takeKeyIfFree } from "./enqueue.js";
 import { page } from "./reading.js";
 import { freeStuckKeys, leaveKey } from "./hold.js";
+import { pruneKeys } from "./idempotency-keys.js";
 import { pruneSpent } from "./rates.js";
 import { pruneRollups } from "./rollups.js";
 import { findById, jsonOrNull, rerunKey } from "./rows.js";
@@ -121,6 +122,7 @@ export function prune(
   pruneSpent(session);
   pruneRollups(session);
   pruneAccessKeys(session);
+  pruneKeys(session);
   freeStuckKeys(session);
   return { pruned: old.length };
 }
