@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addCopy } from "./commands/copy.js";
+import { addJobs } from "./commands/jobs.js";
 import { addMigrate } from "./commands/migrate.js";
 import { addTypes } from "./commands/types.js";
 import { addWhy } from "./commands/why.js";
@@ -60,6 +61,7 @@ function toProgram(context: Context): Command {
     });
   addMigrate(program, context);
   addCopy(program, context);
+  addJobs(program, context);
   addTypes(program, context);
   addWhy(program, context);
   return program;
