@@ -39,6 +39,20 @@ test("a table has its numbers to the right", () => {
   expect(out.text).toBe("type           jobs\na.long.type       1\nb            20,000  differs\n");
 });
 
+test("what a terminal would act upon is written out, in tables and in JSON", () => {
+  const out = new Screen();
+  const output = new Output(out, out);
+  const text = "a\u001b[2J\u009b1m\u202e\ud800 é😀";
+
+  output.table(["text"], [[text]]);
+  output.json({ text });
+
+  expect(out.text.split("\n")[1]).toBe("a\\u001b[2J\\u009b1m\\u202e\\ud800 é😀");
+  expect(JSON.parse(out.text.split("\n").slice(2).join("\n"))).toEqual({ text });
+  // eslint-disable-next-line no-control-regex -- they are what is looked for
+  expect(out.text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+});
+
 test("a bar fits its terminal and is gone at the end", () => {
   vi.useFakeTimers({ toFake: ["performance"] });
   const screen = new Screen();

@@ -3,7 +3,7 @@
  * both, whoever brings them.
  */
 import { Bar, Lines, type ProgressView } from "./progress.js";
-import { count } from "./words.js";
+import { count, visible } from "./words.js";
 
 /** As much of process.stdout and process.stderr as is used. */
 export interface Stream {
@@ -31,12 +31,16 @@ export class Output {
   }
 
   json(value: unknown): void {
-    this.line(JSON.stringify(value, null, 2));
+    // What JSON lets stand as it is would still act on a terminal. Its own line breaks are outside of texts.
+    this.line(JSON.stringify(value, null, 2).split("\n").map(visible).join("\n"));
   }
 
-  /** Columns of text; numbers to the right. */
+  /** Columns of text, each cell on its line; numbers to the right. */
   table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): void {
-    const texts = [head, ...rows.map((row) => row.map((cell) => (typeof cell === "number" ? count(cell) : cell)))];
+    const texts = [
+      head,
+      ...rows.map((row) => row.map((cell) => (typeof cell === "number" ? count(cell) : visible(cell)))),
+    ];
     const widths = head.map((_, column) => Math.max(...texts.map((row) => row[column]!.length)));
     const isNumber = head.map((_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === "number"));
     for (const row of texts) {

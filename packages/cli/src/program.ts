@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addCopy } from "./commands/copy.js";
 import { addKeys } from "./commands/keys.js";
+import { addJobs } from "./commands/jobs.js";
 import { addMigrate } from "./commands/migrate.js";
 import { addServe } from "./commands/serve.js";
 import { addTypes } from "./commands/types.js";
@@ -63,6 +64,7 @@ function toProgram(context: Context): Command {
   addServe(program, context);
   addMigrate(program, context);
   addCopy(program, context);
+  addJobs(program, context);
   addTypes(program, context);
   addKeys(program, context);
   addWhy(program, context);

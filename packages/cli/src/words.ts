@@ -28,3 +28,21 @@ export function duration(seconds: number): string {
 export function instant(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
+
+/** For a line of its own, whoever wrote it. */
+export function oneLine(text: string): string {
+  return visible(text.replaceAll(/\s+/g, " ").trim());
+}
+
+/**
+ * With what a terminal would act upon written out: "\\u001b" for an escape. Texts of jobs come from anywhere, and may not move the cursor, hide what
+ * stands before them, or turn the direction of what follows.
+ */
+export function visible(text: string): string {
+  return text.replaceAll(unseen, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** Control characters, those of Unicode that turn directions, separate lines or show nothing, and halves of surrogate pairs. */
+const unseen =
+  // eslint-disable-next-line no-control-regex -- they are what is looked for
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;

@@ -11,6 +11,7 @@ import {
   type AnyDefinition,
   type AttemptError,
   type AttemptRecord,
+  type Breaker,
   type Job,
   type LogLine,
   type Secrets,
@@ -108,28 +109,34 @@ function waitingBody(waiting: Waiting | null, secrets: Secrets, principal: Princ
       return { ...waiting, until: text(waiting.until), error: shown };
     }
     case "paused":
-      return { reason: "paused", pause: pauseBody(waiting.pause) };
+      return { reason: "paused", pause: pauseBody(waiting.pause, principal) };
     default:
       return waiting;
   }
 }
 
-function pauseBody({ actor, reason, since, until }: NonNullable<TypeSettings["pause"]>) {
-  return { actor, reason, since: text(since), until: until === null ? null : text(until) };
+/** A circuit breaker gives the error of some job as its reason: what is in it, nobody here can know. */
+function pauseBody({ actor, reason, since, until }: NonNullable<TypeSettings["pause"]>, { canReadPayloads }: Principal) {
+  const isSaid = actor !== breakerActor || canReadPayloads;
+  return { actor, reason: isSaid ? reason : null, since: text(since), until: until === null ? null : text(until) };
 }
 
-export function settingsBody(settings: TypeSettings) {
+function breakerBody({ dependency, error, openedAt, until, level }: Breaker, { canReadPayloads }: Principal) {
+  return { dependency, error: canReadPayloads ? error : null, openedAt: text(openedAt), until: text(until), level };
+}
+
+export function settingsBody(settings: TypeSettings, principal: Principal) {
   const { version, pause, concurrency, concurrencyPerKey, rate, ratePerKey, enqueueLimit, rollout, breaker } = settings;
   return {
     version,
-    pause: pause === null ? null : pauseBody(pause),
+    pause: pause === null ? null : pauseBody(pause, principal),
     concurrency,
     concurrencyPerKey,
     rate,
     ratePerKey,
     enqueueLimit,
     rollout,
-    breaker,
+    breaker: breaker === null ? null : breakerBody(breaker, principal),
   };
 }
 
@@ -156,6 +163,8 @@ export function auditState(json: string | null, definition: AnyDefinition | null
   const payload: unknown = typeof state.payload === "string" ? JSON.parse(state.payload) : state.payload;
   return { ...state, payload: maskPayload(definition, payload).payload };
 }
+
+const breakerActor = "circuit breaker";
 
 export function text(ms: number): string {
   return new Date(ms).toISOString();

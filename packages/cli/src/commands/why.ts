@@ -3,11 +3,11 @@
  * know (Queue.waiting); here it gets words.
  */
 import type { Command } from "commander";
-import type { Job, Place, Queue, Waiting } from "sluice";
+import { secretsOf, viewOf, viewOfError, type Job, type Place, type Queue, type Waiting } from "sluice";
 import { notEmpty, placeOf, Refusal, type Address } from "../address.js";
 import { withQueue, withStoreOptions, type StoreOptions } from "../open.js";
 import type { Context } from "../program.js";
-import { count, duration, instant, many } from "../words.js";
+import { count, duration, instant, many, oneLine } from "../words.js";
 
 interface WhyOptions extends StoreOptions {
   readonly json?: true;
@@ -38,7 +38,13 @@ async function ask(
   const waiting = await queue.waiting(id);
   const job = await queue.get(id);
   if (job === null) throw new Refusal(`There is no job ${id} in ${placeOf(address)}. It may have been pruned.`);
-  return { job, waiting: job.status === "pending" ? waiting : null };
+  return { job: viewOf(job, null), waiting: job.status === "pending" ? viewOfWaiting(waiting, job) : null };
+}
+
+/** What the job failed of may have anything of its payload in it. */
+function viewOfWaiting(waiting: Waiting | null, job: Job): Waiting | null {
+  if (waiting?.reason !== "backoff" || waiting.error === null) return waiting;
+  return { ...waiting, error: viewOfError(waiting.error, secretsOf(job, null)) };
 }
 
 function sentenceFor(waiting: Waiting, { type }: Job): string {
@@ -111,8 +117,4 @@ function sentenceOn(job: Job): string {
     case "retrying":
       return "It has just begun to wait. Ask again.";
   }
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, " ").trim();
 }

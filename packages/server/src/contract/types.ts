@@ -44,7 +44,16 @@ export const Settings = z
     ratePerKey: Rate.nullable(),
     enqueueLimit: EnqueueLimit.nullable(),
     rollout: Rollout.nullable(),
-    breaker: z.looseObject({}).nullable().meta({ description: "Null: closed." }),
+    breaker: z
+      .object({
+        dependency: z.string(),
+        error: z.string().nullable().meta({ description: "For keys that may read payloads." }),
+        openedAt: Instant,
+        until: Instant,
+        level: z.int(),
+      })
+      .nullable()
+      .meta({ description: "Null: closed." }),
   })
   .meta({ id: "TypeSettings", description: "What operators have set; null: as the definition says." });
 

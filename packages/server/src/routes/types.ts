@@ -40,7 +40,7 @@ export function typeRoutes(mount: Mount, deps: Deps): void {
   });
 
   mount(types.readType, async ({ params: { type }, principal }) => {
-    return answerOf(deps, await settingsFor(deps, type, principal));
+    return answerOf(deps, await settingsFor(deps, type, principal), principal);
   });
 
   mount(types.setType, async ({ params: { type }, body, principal, request }) => {
@@ -52,12 +52,12 @@ export function typeRoutes(mount: Mount, deps: Deps): void {
     }
     const before = await settingsFor(deps, type, principal);
     const wanted = wantedStates(request.headers);
-    if (wanted !== null && !wanted.includes(etagFor(deps, before))) throw stale(type);
+    if (wanted !== null && !wanted.includes(etagFor(deps, before, principal))) throw stale(type);
     const by = byOf(principal, request, body);
     try {
       // What was compared is what is changed, or it is not changed at all.
       const ifVersion = wanted === null ? null : before.version;
-      return answerOf(deps, await queue.setType(type, patchOf(body), { ...by, ifVersion }));
+      return answerOf(deps, await queue.setType(type, patchOf(body), { ...by, ifVersion }), principal);
     } catch (error) {
       if (error instanceof JobsError && error.code === "SETTINGS_STALE") throw stale(type);
       throw error;
@@ -79,20 +79,20 @@ async function settingsFor({ queue, definitions }: Deps, type: string, principal
   throw new Problem("type_not_found", `There is no type ${type}: no definition here, no job, nothing that anybody has set.`);
 }
 
-function answerOf(deps: Deps, settings: TypeSettings): Answer {
-  return { status: 200, body: textFor(deps, settings), headers: { etag: etagFor(deps, settings) } };
+function answerOf(deps: Deps, settings: TypeSettings, principal: Principal): Answer {
+  return { status: 200, body: textFor(deps, settings, principal), headers: { etag: etagFor(deps, settings, principal) } };
 }
 
-function etagFor(deps: Deps, settings: TypeSettings): string {
-  return etagOf(textFor(deps, settings));
+function etagFor(deps: Deps, settings: TypeSettings, principal: Principal): string {
+  return etagOf(textFor(deps, settings, principal));
 }
 
-function textFor(deps: Deps, settings: TypeSettings): string {
+function textFor(deps: Deps, settings: TypeSettings, principal: Principal): string {
   const { type } = settings;
   const definition = deps.definitions.get(type);
   return JSON.stringify({
     type,
-    settings: settingsBody(settings),
+    settings: settingsBody(settings, principal),
     definition: definition === undefined ? null : definitionBody(definition),
     links: linksOf(deps, type),
   });
