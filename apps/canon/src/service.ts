@@ -92,7 +92,7 @@ export function canonRoutes(app: FastifyInstance, { principal, live }: Edge, dep
     return reply;
   });
 
-  app.get("/v1/games/:game/imports/:id/failures", async (request, reply) => {
+  app.get("/v1/games/:game/imports/:id/failures", async (request) => {
     await principal(request, ["submit", "observe"]);
     const { game, id } = read(GameAndId, request.params, "params");
     const { after, limit } = read(FailuresQuery, request.query, "query");
@@ -101,7 +101,7 @@ export function canonRoutes(app: FastifyInstance, { principal, live }: Edge, dep
     return { failures, next: failures.length === limit ? failures.at(-1)!.index : null };
   });
 
-  app.get("/v1/games/:game/objects/:id", async (request, reply) => {
+  app.get("/v1/games/:game/objects/:id", async (request) => {
     await principal(request, ["submit", "observe"]);
     const { game, id } = read(GameAndId, request.params, "params");
     const { as } = read(ObjectQuery, request.query, "query");

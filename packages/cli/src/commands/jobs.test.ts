@@ -94,7 +94,7 @@ test("jobs are retried, discarded and cancelled, and the audit knows by whom", a
   expect(retried).toMatchObject({ code: 0, stdout: expect.stringMatching(new RegExp(`\n${id}  applied  pending\n$`)) });
   expect(discarded).toMatchObject({ code: 1, stdout: expect.stringMatching(/wrong_state +pending\n.* +not_found\n$/) });
   expect(JSON.parse(cancelled.stdout)).toEqual([{ id, outcome: "applied", state: "cancelled" }]);
-  expect(await queue.audit({ jobId: id })).toMatchObject([
+  expect((await queue.audit({ target: { kind: "job", id } })).records).toMatchObject([
     { action: "cancel" },
     { action: "retry", actor: "ada", reason: "ticket 12" },
   ]);

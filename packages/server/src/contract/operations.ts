@@ -16,7 +16,7 @@ export const StatsQuery = z.strictObject({
     .string()
     .regex(range, "takes a number and m, h or d, as 15m, 24h or 7d")
     .default("1h")
-    .meta({ description: "How far back: 15m, 24h, 7d. At most 120d." }),
+    .meta({ description: "How far back: 15m, 24h, 7d. At most 400d." }),
   type: TypeName.optional().meta({ description: "Only of this type." }),
 });
 

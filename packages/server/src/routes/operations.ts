@@ -12,9 +12,9 @@ export function operationRoutes(mount: Mount, deps: Deps): void {
 
   mount(operations.readStats, async ({ query, principal }) => {
     const rangeMs = msOf(query.range);
-    if (rangeMs > 120 * dayMs) {
-      throw new Problem("invalid_request", "range: no more than 120d are read at once.", {
-        errors: [{ parameter: "range", detail: "takes at most 120d" }],
+    if (rangeMs > 400 * dayMs) {
+      throw new Problem("invalid_request", "range: nothing is kept for longer than 400d.", {
+        errors: [{ parameter: "range", detail: "takes at most 400d" }],
       });
     }
     const stepMs = stepFor(rangeMs);
