@@ -243,7 +243,9 @@ export function checkKey(
   if (typeof name !== "string" || name.trim() === "" || name.length > 100 || /\p{Cc}/u.test(name)) {
     refuse("name", "name is no name of a key. Give 1 to 100 characters on one line that say who uses it.");
   }
-  if (!Array.isArray(given) || given.length === 0) {
+  // Callers without types may give anything.
+  const wanted: unknown = given;
+  if (!Array.isArray(wanted) || wanted.length === 0) {
     refuse("roles", `A key without a role may do nothing. Give some of ${roles.join(", ")}.`);
   }
   const unknown = given.find((role) => !roles.includes(role));

@@ -22,16 +22,19 @@ export async function audit(sql: Sql, { target, actor, actions, before, limit }:
     const text = `${add(storable(actor))}::text`;
     conditions.push(`left(actor, 100) = left(${text}, 100)`, `actor = ${text}`);
   }
-  let wanted: string | null = null;
+  let alternatives: readonly (readonly string[])[] = [[]];
   if (target !== undefined) {
     conditions.push(`target_kind = ${add(target.kind)}`, `target_id = ${add(storable(target.id))}`);
     if (actions !== undefined) conditions.push(`action = any (${add(actions)}::text[])`);
   } else if (actor !== undefined || actions !== undefined) {
-    wanted = `${add([...new Set(actions ?? auditActions)])}::text[]`;
-    conditions.push("action = wanted.action");
+    // As values, not as one list: the planner must see how rare each is, or it walks the primary key.
+    alternatives = [...new Set(actions ?? auditActions)].map((action) => [`action = ${add(action)}`]);
+    if (alternatives.length === 0) return { records: [], next: null };
   }
   // One more than asked for shows whether there is a next page.
-  const rows = await sql.rows<AuditRow>(selectAudit(conditions, `${add(limit + 1)}::int`, wanted), values);
+  const most = `${add(limit + 1)}::int`;
+  const pages = alternatives.map((more) => selectAudit([...conditions, ...more], most));
+  const rows = await sql.rows<AuditRow>(pages.length === 1 ? pages[0]! : merged(pages, most), values);
   return auditPage(rows.map(toAuditRecord), limit);
 }
 
@@ -115,22 +118,19 @@ const importMissing = `
   )
   select count(*)::int as added from added`;
 
-/**
- * Backwards: of a target audit_target, of all the primary key; by action, which each is looked up for alone, audit_action, or
- * audit_actor where there is one.
- */
-function selectAudit(conditions: readonly string[], limit: string, actions: string | null): string {
-  const page = `
+/** Backwards: of a target audit_target, of an actor audit_actor, of an action audit_action, of all the primary key. */
+function selectAudit(conditions: readonly string[], limit: string): string {
+  return `
     select seq, at, actor, action, target_kind, target_id, type, before, after, reason, request_id
     from sluice.audit${conditions.length === 0 ? "" : `\n    where ${conditions.join("\n      and ")}`}
     order by seq desc
     limit ${limit}`;
-  if (actions === null) return page;
+}
+
+function merged(pages: readonly string[], limit: string): string {
   return `
-  select page.*
-  from unnest(${actions}) as wanted (action)
-  cross join lateral (${page}
-  ) as page
+  select *
+  from (${pages.map((page) => `(${page}\n  )`).join(" union all ")}) as page
   order by seq desc
   limit ${limit}`;
 }

@@ -70,7 +70,7 @@ describe("the role that runs jobs", () => {
     expect(await refusal()).toBeNull();
   });
 
-  test("can spare none of its rights", { timeout: 180_000 }, async () => {
+  test("can spare none of its rights", { timeout: 300_000 }, async () => {
     for (const { privilege, object } of singleGrants()) {
       await run(`revoke ${privilege} on ${object} from sluice_app`, owner);
       expect(await refusal(), `without ${privilege} on ${object}`).not.toBeNull();

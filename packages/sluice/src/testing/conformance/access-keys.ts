@@ -15,7 +15,7 @@ const day = 24 * hour;
 async function add({ store }: Scene, overrides: Partial<NewAccessKey> = {}): Promise<AccessKey> {
   const { outcome, key } = await store.addAccessKey(anAccessKey(overrides), origin);
   assert.equal(outcome, "added");
-  return key!;
+  return key;
 }
 
 async function ids({ store }: Scene): Promise<readonly string[]> {
