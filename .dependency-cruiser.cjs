@@ -36,7 +36,10 @@ module.exports = {
       name: "port-imports-vocabulary-only",
       severity: "error",
       from: { path: `${core}(store|snapshot|transition|keys|idempotency|moves|worked-types)\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|audit|access|errors|store|transition|keys|idempotency|rollup|${flow})\\.ts$` },
+      to: {
+        path: core,
+        pathNot: `${core}(job|audit|access|errors|store|transition|keys|idempotency|rollup|${flow})\\.ts$`,
+      },
     },
     {
       name: "stores-import-port-and-vocabulary-only",

@@ -68,7 +68,9 @@ async function target(): Promise<{ child: ChildProcess; jobs: string; nothing: s
   return { child, ...message };
 }
 
-console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${values.store}, ${connections} connections\n`);
+console.log(
+  `${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${values.store}, ${connections} connections\n`,
+);
 const { child, jobs, nothing } = await target();
 await load("warm-up", jobs);
 const rows: Figures[] = [];

@@ -46,13 +46,21 @@ export async function startCanon(config: Config, logger: Logger): Promise<Canon>
   };
   try {
     // The door first: a process that cannot open it must not take jobs from one that could.
-    if (config.CANON_ROLE !== "worker") serving = await serve({ ...deps, workerId: () => working?.workerId() ?? null }, config);
+    if (config.CANON_ROLE !== "worker")
+      serving = await serve({ ...deps, workerId: () => working?.workerId() ?? null }, config);
     if (config.CANON_ROLE !== "service") working = await work(deps, config);
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url: serving?.url ?? null, isOpen: serving?.isOpen ?? true, store, queue, notice: serving && database.notice, stop };
+  return {
+    url: serving?.url ?? null,
+    isOpen: serving?.isOpen ?? true,
+    store,
+    queue,
+    notice: serving && database.notice,
+    stop,
+  };
 }
 
 const stopGraceMs = 5_000;

@@ -125,7 +125,6 @@ export function canonRoutes(app: FastifyInstance, { principal, live }: Edge, dep
     });
     return { hits: await search(library, { game, query: q, vector, limit, as }) };
   });
-
 }
 
 /** Every look is the import as it is now: its progress is in the database, and never goes backwards. */

@@ -30,7 +30,9 @@ export async function loadJobs(path: string): Promise<JobsModule> {
     } else if (!definitions.has(value.type)) definitions.set(value.type, value);
   }
   if (definitions.size === 0) {
-    throw new Refusal(`${path} exports no job: export what defineJob or handle answers, for example "export const jobs = [handle(…)]".`);
+    throw new Refusal(
+      `${path} exports no job: export what defineJob or handle answers, for example "export const jobs = [handle(…)]".`,
+    );
   }
   return { definitions: [...definitions.values()], processors: [...processors.values()] };
 }

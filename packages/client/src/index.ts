@@ -42,7 +42,15 @@ export class SluiceProblem extends Error {
 }
 
 /** The data of an answer, for callers who would rather catch than look. @throws {SluiceProblem} */
-export function expectData<Data>({ data, error, response }: { data?: Data; error?: unknown; response: Response }): Data {
+export function expectData<Data>({
+  data,
+  error,
+  response,
+}: {
+  data?: Data;
+  error?: unknown;
+  response: Response;
+}): Data {
   if (error === undefined && data !== undefined) return data;
   const problem = (error ?? {}) as Partial<Schema<"Problem">>;
   throw new SluiceProblem({

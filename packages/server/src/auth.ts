@@ -16,7 +16,14 @@ export type OwnAuthenticate = (request: FastifyRequest) => Promise<Principal | n
 
 export const sessionCookie = "sluice_session";
 
-const nobody: Principal = { id: "nobody", name: "nobody", roles: [], types: [], canReadPayloads: false, expiresAt: null };
+const nobody: Principal = {
+  id: "nobody",
+  name: "nobody",
+  roles: [],
+  types: [],
+  canReadPayloads: false,
+  expiresAt: null,
+};
 
 export function asAuthenticate(own: OwnAuthenticate): Authenticate {
   return async (request, access) => {
@@ -144,7 +151,10 @@ export function isLocal({ socket, headers }: FastifyRequest): boolean {
 }
 
 export function isLoopback(host: string): boolean {
-  const name = host.toLowerCase().replace(/^\[(.*)\]$/, "$1").replace(/^::ffff:/, "");
+  const name = host
+    .toLowerCase()
+    .replace(/^\[(.*)\]$/, "$1")
+    .replace(/^::ffff:/, "");
   return name === "localhost" || name === "::1" || /^127(\.\d{1,3}){3}$/.test(name);
 }
 

@@ -17,16 +17,23 @@ export function takeStreams(app: FastifyInstance): void {
 export function mediaTypeOf(request: FastifyRequest, { types }: Pick<BodyRule, "types">): string {
   const encoding = request.headers["content-encoding"] ?? "identity";
   if (encoding !== "identity") {
-    throw new Problem("unsupported_encoding", "Compressed bodies are not taken. Send it as it is, without Content-Encoding.");
+    throw new Problem(
+      "unsupported_encoding",
+      "Compressed bodies are not taken. Send it as it is, without Content-Encoding.",
+    );
   }
   const [essence = "", ...parameters] = (request.headers["content-type"] ?? "").toLowerCase().split(";");
   const type = essence.trim();
   const charset = parameters.map((each) => each.trim()).find((each) => each.startsWith("charset="));
   const isUtf8 = charset === undefined || /^charset="?utf-8"?$/.test(charset);
   if (types.includes(type) && isUtf8) return type;
-  throw new Problem("unsupported_media_type", `Send ${types.join(" or ")}${isUtf8 ? "" : " in UTF-8"}, and say so in Content-Type.`, {
-    headers: { accept: types.join(", ") },
-  });
+  throw new Problem(
+    "unsupported_media_type",
+    `Send ${types.join(" or ")}${isUtf8 ? "" : " in UTF-8"}, and say so in Content-Type.`,
+    {
+      headers: { accept: types.join(", ") },
+    },
+  );
 }
 
 export function hasBody(request: FastifyRequest): boolean {
@@ -41,7 +48,10 @@ export function decode(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes);
   } catch (cause) {
-    throw new Problem("malformed_json", "The body is not UTF-8.", { cause, errors: [{ pointer: "", detail: "is not UTF-8" }] });
+    throw new Problem("malformed_json", "The body is not UTF-8.", {
+      cause,
+      errors: [{ pointer: "", detail: "is not UTF-8" }],
+    });
   }
 }
 
@@ -60,7 +70,10 @@ async function readAll(request: FastifyRequest, maxBytes: number): Promise<Uint8
     if (bytes > maxBytes) throw tooLarge(maxBytes);
     chunks.push(chunk);
   }
-  if (bytes === 0) throw new Problem("malformed_json", "The body is empty. Send a JSON value.", { errors: [{ pointer: "", detail: "is empty" }] });
+  if (bytes === 0)
+    throw new Problem("malformed_json", "The body is empty. Send a JSON value.", {
+      errors: [{ pointer: "", detail: "is empty" }],
+    });
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
 }
 
@@ -84,7 +97,10 @@ export interface Line {
  * The lines of a body that are not blank, in groups: as many as have come, so that what is there is answered before more is read.
  * A line that is too long is passed over without being kept.
  */
-export async function* linesOf(request: FastifyRequest, { maxLineBytes, most }: { readonly maxLineBytes: number; readonly most: number }): AsyncGenerator<readonly Line[]> {
+export async function* linesOf(
+  request: FastifyRequest,
+  { maxLineBytes, most }: { readonly maxLineBytes: number; readonly most: number },
+): AsyncGenerator<readonly Line[]> {
   let number = 0;
   let pieces: Uint8Array[] = [];
   let bytes = 0;

@@ -2,7 +2,17 @@
  * One command for all jobs that match a query, as a job of its own: paced, with progress, aborted like any job, and gone on with where
  * it was when its worker dies. What matches is frozen at `asOf`: what comes or ends later is not swept in.
  */
-import { defineJob, fail, handle, type By, type Context, type HandlerResult, type Processor, type AnyDefinition, type Queue } from "sluice";
+import {
+  defineJob,
+  fail,
+  handle,
+  type By,
+  type Context,
+  type HandlerResult,
+  type Processor,
+  type AnyDefinition,
+  type Queue,
+} from "sluice";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 
@@ -72,16 +82,28 @@ interface PageResult extends BulkResult {
 
 async function runPage(queue: Queue<unknown>, order: BulkOrder, cursor: string | null): Promise<PageResult> {
   const page = await queue.search(order.q, { ...searchOf(order), limit: pageSize, ...(cursor !== null && { cursor }) });
-  const results = await queue.amendMany(order.action, page.jobs.map(({ id }) => id), byOf(order));
+  const results = await queue.amendMany(
+    order.action,
+    page.jobs.map(({ id }) => id),
+    byOf(order),
+  );
   const done = results.filter(({ outcome }) => outcome === "applied" || outcome === "requested").length;
   return { next: page.next, done, skipped: results.length - done };
 }
 
 /** A few first: the rest is left alone when too few of them complete. */
-async function sendCanary(queue: Queue<unknown>, order: BulkOrder, ctx: Context): Promise<{ readonly failed: string | null; readonly done: number }> {
+async function sendCanary(
+  queue: Queue<unknown>,
+  order: BulkOrder,
+  ctx: Context,
+): Promise<{ readonly failed: string | null; readonly done: number }> {
   const ids = await ctx.step("canary", async () => {
     const { jobs } = await queue.search(order.q, { ...searchOf(order), limit: order.canary });
-    const results = await queue.amendMany(order.action, jobs.map(({ id }) => id), byOf(order));
+    const results = await queue.amendMany(
+      order.action,
+      jobs.map(({ id }) => id),
+      byOf(order),
+    );
     return results.filter(({ outcome }) => outcome === "applied").map(({ id }) => id);
   });
   const until = performance.now() + canaryMs;
@@ -90,7 +112,8 @@ async function sendCanary(queue: Queue<unknown>, order: BulkOrder, ctx: Context)
     const completed = jobs.filter(({ state }) => state === "completed").length;
     const failed = jobs.filter(({ state }) => state === "failed" || state === "cancelled").length;
     // One that is gone had completed, or nobody can say: it does not count against the rest.
-    if (completed + failed === jobs.length && completed >= canaryShare * jobs.length) return { failed: null, done: ids.length };
+    if (completed + failed === jobs.length && completed >= canaryShare * jobs.length)
+      return { failed: null, done: ids.length };
     const isHopeless = failed > (1 - canaryShare) * jobs.length;
     if (isHopeless || performance.now() > until) {
       const said = `${completed} of the ${ids.length} that were retried first have completed, ${failed} have not`;

@@ -90,16 +90,38 @@ ${problemTable()}
   };
 }
 
-function article({ path, method, operation }: { readonly path: string; readonly method: string; readonly operation: Operation }): string {
+function article({
+  path,
+  method,
+  operation,
+}: {
+  readonly path: string;
+  readonly method: string;
+  readonly operation: Operation;
+}): string {
   const { operationId, summary, description, parameters = [], requestBody, responses } = operation;
   return `<article id="${operationId}">
 <h3><span class="verb">${method}</span>${escape(path)}</h3>
 <p><strong>${escape(summary)}</strong></p>
 ${description === undefined || description === `${summary}.` ? "" : `<p>${escape(description)}</p>`}
-${parameters.length === 0 ? "" : table("Parameters", parameters.map(({ name, in: place, description: text = "" }) => [`${code(name)} <span class="muted">${place}</span>`, escape(text)]))}
-${requestBody === undefined ? "" : `<p>Body: ${Object.entries(requestBody.content)
-    .map(([type, { schema }]) => `${code(type)} ${nameOf(schema)}`)
-    .join(" or ")}</p>`}
+${
+  parameters.length === 0
+    ? ""
+    : table(
+        "Parameters",
+        parameters.map(({ name, in: place, description: text = "" }) => [
+          `${code(name)} <span class="muted">${place}</span>`,
+          escape(text),
+        ]),
+      )
+}
+${
+  requestBody === undefined
+    ? ""
+    : `<p>Body: ${Object.entries(requestBody.content)
+        .map(([type, { schema }]) => `${code(type)} ${nameOf(schema)}`)
+        .join(" or ")}</p>`
+}
 ${table(
   "Answers",
   Object.entries(responses).map(([status, { description: text, content = {} }]) => [
@@ -132,7 +154,10 @@ function problemTable(): string {
 }
 
 function table(caption: string, rows: readonly (readonly string[])[]): string {
-  const body = rows.map(([head = "", ...cells]) => `<tr><th scope="row">${head}</th>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`);
+  const body = rows.map(
+    ([head = "", ...cells]) =>
+      `<tr><th scope="row">${head}</th>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`,
+  );
   return `<table><caption>${caption}</caption><tbody>${body.join("")}</tbody></table>`;
 }
 

@@ -52,7 +52,10 @@ export function unknownType(type: string): Problem {
 /** An option that the library refuses is a field of the request. */
 function named(error: unknown): unknown {
   if (!(error instanceof JobsError) || error.code !== "INVALID_OPTIONS") return error;
-  return new Problem("invalid_request", error.message, { cause: error, errors: [{ pointer: "", detail: error.message }] });
+  return new Problem("invalid_request", error.message, {
+    cause: error,
+    errors: [{ pointer: "", detail: error.message }],
+  });
 }
 
 /** W3C Trace Context, version 00. One that is not understood is not passed on. */

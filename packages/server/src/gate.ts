@@ -42,7 +42,9 @@ export class Gate {
   /** @throws {Problem} overloaded, closing. Call `leave` when the request has been answered. */
   enter(): void {
     if (this.#isClosing) {
-      throw new Problem("closing", "The service is stopping. Ask again: another may answer.", { headers: retryAfter(1_000) });
+      throw new Problem("closing", "The service is stopping. Ask again: another may answer.", {
+        headers: retryAfter(1_000),
+      });
     }
     if (this.#inside >= this.#limits.requests) {
       throw overloaded(`${this.#inside} requests are being answered, as many as may be.`);

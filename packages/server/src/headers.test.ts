@@ -45,16 +45,22 @@ test("a key is one caller's", () => {
 });
 
 test("a fingerprint is of what a body says, not of how it is written", () => {
-  expect(fingerprintOf("x", { a: 1, b: [1, { c: 2, d: 3 }] })).toBe(fingerprintOf("x", { b: [1, { d: 3, c: 2 }], a: 1 }));
+  expect(fingerprintOf("x", { a: 1, b: [1, { c: 2, d: 3 }] })).toBe(
+    fingerprintOf("x", { b: [1, { d: 3, c: 2 }], a: 1 }),
+  );
   expect(fingerprintOf("x", { a: 1 })).not.toBe(fingerprintOf("x", { a: "1" }));
   expect(fingerprintOf("x", { a: [1, 2] })).not.toBe(fingerprintOf("x", { a: [2, 1] }));
   expect(fingerprintOf("x", {})).not.toBe(fingerprintOf("y", {}));
 });
 
-test.each([undefined, "", "*/*", "application/*", "text/html, application/json;q=0.5", "APPLICATION/JSON; charset=utf-8"])(
-  "Accept: %s accepts JSON",
-  (accept) => expect(() => requireAcceptable(accept, ["application/json"])).not.toThrow(),
-);
+test.each([
+  undefined,
+  "",
+  "*/*",
+  "application/*",
+  "text/html, application/json;q=0.5",
+  "APPLICATION/JSON; charset=utf-8",
+])("Accept: %s accepts JSON", (accept) => expect(() => requireAcceptable(accept, ["application/json"])).not.toThrow());
 
 test.each(["text/html", "application/json;q=0", "application/json;q=0, */*", "application/jsonx", ";;,,"])(
   "Accept: %s does not",

@@ -14,10 +14,15 @@ export function idempotencyKeyOf(header: string | readonly string[] | undefined)
   const text = (typeof header === "string" ? header : header.join(",")).trim();
   const quoted = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/.exec(text)?.[1];
   const key = quoted?.replace(/\\(.)/g, "$1") ?? text;
-  if (/^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$/.test(key) && (quoted !== undefined || !key.includes('"'))) return key;
-  throw new Problem("malformed_request", "The Idempotency-Key cannot be used. Give 1 to 255 visible ASCII characters.", {
-    errors: [{ parameter: "Idempotency-Key", detail: "takes 1 to 255 visible ASCII characters" }],
-  });
+  if (/^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$/.test(key) && (quoted !== undefined || !key.includes('"')))
+    return key;
+  throw new Problem(
+    "malformed_request",
+    "The Idempotency-Key cannot be used. Give 1 to 255 visible ASCII characters.",
+    {
+      errors: [{ parameter: "Idempotency-Key", detail: "takes 1 to 255 visible ASCII characters" }],
+    },
+  );
 }
 
 /** As the library keeps it: a hash, since callers may use the same key for different things, and keys may be long. */

@@ -60,7 +60,11 @@ export class Live {
    */
   async follow(
     { source, key }: { readonly source: Source; readonly key: string },
-    { request, reply, principal }: { readonly request: FastifyRequest; readonly reply: FastifyReply; readonly principal: Principal },
+    {
+      request,
+      reply,
+      principal,
+    }: { readonly request: FastifyRequest; readonly reply: FastifyReply; readonly principal: Principal },
   ): Promise<void> {
     this.#requireRoom(principal);
     const snapshot = (await source.look([key])).get(key);

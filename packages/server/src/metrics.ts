@@ -30,7 +30,11 @@ export class Metrics {
     const gauges: [string, string, () => number][] = [
       ["sluice_http_requests_in_flight", "Requests being answered.", () => sources.gate.requests],
       ["sluice_http_streams", "Open streams of server-sent events.", () => sources.live.streams],
-      ["sluice_event_loop_delay_seconds", "How late the event loop was of late.", () => sources.gate.loopDelayMs / 1_000],
+      [
+        "sluice_event_loop_delay_seconds",
+        "How late the event loop was of late.",
+        () => sources.gate.loopDelayMs / 1_000,
+      ],
     ];
     for (const [name, help, read] of gauges) {
       new Gauge({
@@ -52,7 +56,10 @@ export class Metrics {
     this.#stop = countEvents(this.#registry, sources.queue.events, sources.types);
   }
 
-  answered(labels: { readonly method: string; readonly route: string; readonly status: number }, seconds: number): void {
+  answered(
+    labels: { readonly method: string; readonly route: string; readonly status: number },
+    seconds: number,
+  ): void {
     this.#requests.observe({ ...labels, status: String(labels.status) }, seconds);
   }
 
@@ -70,8 +77,18 @@ export class Metrics {
 function storeGauges(registry: Registry, { queue, now }: MetricsSources): void {
   const registers = [registry];
   const workers = new Gauge({ name: "sluice_workers", help: "Living workers.", registers });
-  const slots = new Gauge({ name: "sluice_worker_slots", help: "Slots of living workers.", labelNames: ["kind"], registers });
-  const paused = new Gauge({ name: "sluice_type_paused", help: "1 while a type is paused.", labelNames: ["type"], registers });
+  const slots = new Gauge({
+    name: "sluice_worker_slots",
+    help: "Slots of living workers.",
+    labelNames: ["kind"],
+    registers,
+  });
+  const paused = new Gauge({
+    name: "sluice_type_paused",
+    help: "1 while a type is paused.",
+    labelNames: ["type"],
+    registers,
+  });
   new Gauge({
     name: "sluice_jobs",
     help: "Jobs of a type in a state.",
@@ -85,10 +102,17 @@ function storeGauges(registry: Registry, { queue, now }: MetricsSources): void {
       }
       const living = records.filter(({ isLost, leaseExpiresAt }) => !isLost && leaseExpiresAt > now());
       workers.set(living.length);
-      slots.set({ kind: "total" }, living.reduce((sum, { concurrency }) => sum + concurrency, 0));
-      slots.set({ kind: "busy" }, living.reduce((sum, { processing }) => sum + processing, 0));
+      slots.set(
+        { kind: "total" },
+        living.reduce((sum, { concurrency }) => sum + concurrency, 0),
+      );
+      slots.set(
+        { kind: "busy" },
+        living.reduce((sum, { processing }) => sum + processing, 0),
+      );
       paused.reset();
-      for (const { type, pause } of settings) paused.set({ type }, pause !== null && (pause.until ?? Infinity) > now() ? 1 : 0);
+      for (const { type, pause } of settings)
+        paused.set({ type }, pause !== null && (pause.until ?? Infinity) > now() ? 1 : 0);
     },
   });
 }

@@ -18,9 +18,23 @@ export interface Operation {
   readonly summary: string;
   readonly description?: string;
   readonly tags: readonly string[];
-  readonly parameters?: readonly { readonly name: string; readonly in: string; readonly description?: string; readonly required?: boolean; readonly schema: unknown }[];
-  readonly requestBody?: { readonly required?: boolean; readonly content: Readonly<Record<string, { readonly schema: unknown }>> };
-  readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: Readonly<Record<string, { readonly schema: unknown }>> }>>;
+  readonly parameters?: readonly {
+    readonly name: string;
+    readonly in: string;
+    readonly description?: string;
+    readonly required?: boolean;
+    readonly schema: unknown;
+  }[];
+  readonly requestBody?: {
+    readonly required?: boolean;
+    readonly content: Readonly<Record<string, { readonly schema: unknown }>>;
+  };
+  readonly responses: Readonly<
+    Record<
+      string,
+      { readonly description: string; readonly content?: Readonly<Record<string, { readonly schema: unknown }>> }
+    >
+  >;
 }
 
 const tags = [
@@ -64,11 +78,30 @@ export function openApiDocument({ version, prefix }: { readonly version: string;
 }
 
 /** Those that any request may meet. */
-const usualProblems: readonly ProblemCode[] = ["not_acceptable", "internal", "overloaded", "store_unavailable", "closing"];
+const usualProblems: readonly ProblemCode[] = [
+  "not_acceptable",
+  "internal",
+  "overloaded",
+  "store_unavailable",
+  "closing",
+];
 const keyProblems: readonly ProblemCode[] = ["unauthenticated", "forbidden"];
 
 function operationOf(endpoint: Endpoint) {
-  const { id, summary, description, tag, access, params, query, headers = [], body, answers, problems, method } = endpoint;
+  const {
+    id,
+    summary,
+    description,
+    tag,
+    access,
+    params,
+    query,
+    headers = [],
+    body,
+    answers,
+    problems,
+    method,
+  } = endpoint;
   const all: ProblemCode[] = [
     ...problems,
     ...(tag === "Health" ? (["not_acceptable", "internal"] as const) : usualProblems),
@@ -76,12 +109,20 @@ function operationOf(endpoint: Endpoint) {
     ...(method === "GET" ? [] : (["cross_site"] as const)),
     ...(body === undefined
       ? []
-      : (["unsupported_media_type", "unsupported_encoding", "body_too_large", "malformed_json", "invalid_request"] as const)),
+      : ([
+          "unsupported_media_type",
+          "unsupported_encoding",
+          "body_too_large",
+          "malformed_json",
+          "invalid_request",
+        ] as const)),
     ...(query === undefined ? [] : (["invalid_request"] as const)),
     ...(headers.includes("Idempotency-Key") ? (["malformed_request"] as const) : []),
   ];
   const requestHeader = z.object(
-    Object.fromEntries(headers.map((name) => [name, z.string().optional().meta({ description: requestHeaders[name] })])),
+    Object.fromEntries(
+      headers.map((name) => [name, z.string().optional().meta({ description: requestHeaders[name] })]),
+    ),
   );
   return {
     operationId: id,
@@ -134,7 +175,9 @@ function problemResponses(codes: readonly ProblemCode[], answers: Endpoint["answ
         description: those.map((code) => `${code}: ${titleOfProblem(code)}`).join(" "),
         content: { [problemType]: { schema: ProblemBody } },
         ...(retried.includes(status) && {
-          headers: { "Retry-After": { description: answerHeaders["Retry-After"], schema: { type: "string" as const } } },
+          headers: {
+            "Retry-After": { description: answerHeaders["Retry-After"], schema: { type: "string" as const } },
+          },
         }),
       },
     ]),

@@ -75,9 +75,11 @@ export function retryAfter(ms: number): Readonly<Record<string, string>> {
 
 function ofLibrary(error: JobsError): Problem {
   const { code, message, details } = error;
-  const say = (problem: ProblemCode, more: ProblemMore = {}) => new Problem(problem, message, { cause: error, ...more });
+  const say = (problem: ProblemCode, more: ProblemMore = {}) =>
+    new Problem(problem, message, { cause: error, ...more });
   if (isRetryable(error)) {
-    const detail = "The store of the jobs cannot be reached, or is too busy. It is not known to have done anything; try again.";
+    const detail =
+      "The store of the jobs cannot be reached, or is too busy. It is not known to have done anything; try again.";
     return new Problem("store_unavailable", detail, { headers: retryAfter(1_000), cause: error });
   }
   switch (code) {
@@ -104,7 +106,9 @@ function ofLibrary(error: JobsError): Problem {
     case "JOB_NOT_FOUND":
       return say("job_not_found");
     case "STORE_CLOSED":
-      return new Problem("closing", "The service is stopping. Ask again: another may answer.", { headers: retryAfter(1_000) });
+      return new Problem("closing", "The service is stopping. Ask again: another may answer.", {
+        headers: retryAfter(1_000),
+      });
     default:
       return new Problem("internal", unexpected, { cause: error });
   }
@@ -124,7 +128,7 @@ function ofRefusal({ message, details }: JobsError): Problem {
 }
 
 function payloadErrors(issues: unknown): readonly FieldError[] {
-  return (issues as readonly Issue[] | undefined ?? []).slice(0, 50).map(({ path, message }) => ({
+  return ((issues as readonly Issue[] | undefined) ?? []).slice(0, 50).map(({ path, message }) => ({
     pointer: `/payload${path}`,
     detail: message,
   }));
@@ -132,7 +136,9 @@ function payloadErrors(issues: unknown): readonly FieldError[] {
 
 function queryErrors(faults: unknown): readonly FieldError[] {
   const given = (faults ?? []) as readonly { position: number; length: number; message: string }[];
-  return given.slice(0, 50).map(({ position, length, message }) => ({ parameter: "q", position, length, detail: message }));
+  return given
+    .slice(0, 50)
+    .map(({ position, length, message }) => ({ parameter: "q", position, length, detail: message }));
 }
 
 const unexpected = "The service could not do this, and does not know why. It is in its log, by the requestId.";
@@ -156,7 +162,9 @@ function ofFramework(error: unknown): Problem {
   const known = typeof code === "string" ? frameworkCodes[code] : undefined;
   if (known !== undefined) return new Problem(known[0], known[1], { cause: error });
   if (statusCode === 503) {
-    return new Problem("closing", "The service is stopping. Ask again: another may answer.", { headers: retryAfter(1_000) });
+    return new Problem("closing", "The service is stopping. Ask again: another may answer.", {
+      headers: retryAfter(1_000),
+    });
   }
   if (typeof statusCode === "number" && statusCode >= 400 && statusCode < 500) {
     return new Problem("malformed_request", "The request cannot be read.", { cause: error });
@@ -165,10 +173,7 @@ function ofFramework(error: unknown): Problem {
 }
 
 /** What Zod found, field by field. */
-export function invalidRequest(
-  error: z.ZodError,
-  at: "body" | "query" | "params",
-): Problem {
+export function invalidRequest(error: z.ZodError, at: "body" | "query" | "params"): Problem {
   const errors = error.issues.flatMap((issue) => fieldErrors(issue, at)).slice(0, 50);
   const where = { body: "The body", query: "The query of the address", params: "The address" }[at];
   const first = errors[0];

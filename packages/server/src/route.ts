@@ -70,7 +70,9 @@ export function mounter(app: FastifyInstance, deps: RouteDeps): Mount {
 }
 
 function judgeOf(endpoint: Endpoint, { authenticate, limits }: RouteDeps) {
-  const offered = Object.values(endpoint.answers).flatMap(({ content }) => (content === undefined ? [] : [content.type]));
+  const offered = Object.values(endpoint.answers).flatMap(({ content }) =>
+    content === undefined ? [] : [content.type],
+  );
   return async (request: FastifyRequest, reply: FastifyReply): Promise<Call<unknown, unknown, unknown>> => {
     const principal = await whoMay(authenticate, request, endpoint.access);
     requireAcceptable(request.headers.accept, [...new Set(offered)]);
@@ -86,7 +88,10 @@ export async function whoMay(authenticate: Authenticate, request: FastifyRequest
   const principal = await authenticate(request, access);
   if (mayUse(principal, access)) return principal;
   const roles = (access as readonly string[]).join(" or ");
-  throw new Problem("forbidden", `This needs a key with the role ${roles}; this one has ${principal.roles.join(", ") || "none"}.`);
+  throw new Problem(
+    "forbidden",
+    `This needs a key with the role ${roles}; this one has ${principal.roles.join(", ") || "none"}.`,
+  );
 }
 
 function read(schema: z.ZodType | undefined, value: unknown, at: "query" | "params"): unknown {
@@ -100,7 +105,8 @@ function read(schema: z.ZodType | undefined, value: unknown, at: "query" | "para
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   // What cannot be the id of a job is not the id of a job.
-  if (at === "params" && "id" in (value as object)) throw new Problem("job_not_found", "There is no such job: ids are UUIDs.");
+  if (at === "params" && "id" in (value as object))
+    throw new Problem("job_not_found", "There is no such job: ids are UUIDs.");
   throw invalidRequest(result.error, at);
 }
 
@@ -115,7 +121,12 @@ async function readBody({ body: rule }: Endpoint, request: FastifyRequest, { bod
 }
 
 /** With an ETag where the contract promises one; 304 where the client has it already. */
-function send({ status, body, headers }: Answer, endpoint: Endpoint, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function send(
+  { status, body, headers }: Answer,
+  endpoint: Endpoint,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
   void reply.code(status);
   if (headers !== undefined) void reply.headers(headers);
   if (body === undefined) return reply.send();
@@ -124,7 +135,8 @@ function send({ status, body, headers }: Answer, endpoint: Endpoint, request: Fa
   if (promised?.headers?.includes("ETag") === true) {
     const etag = headers?.["etag"] ?? etagOf(text);
     void reply.header("etag", etag);
-    if (endpoint.method === "GET" && isKnown(etag, request.headers)) return reply.code(304).removeHeader("retry-after").send();
+    if (endpoint.method === "GET" && isKnown(etag, request.headers))
+      return reply.code(304).removeHeader("retry-after").send();
   }
   return reply.type(`${promised?.content?.type ?? "application/json"}; charset=utf-8`).send(text);
 }

@@ -57,8 +57,9 @@ export interface Edge {
   readonly live: Live;
 }
 
-export const version = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string })
-  .version;
+export const version = (
+  JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }
+).version;
 
 /** Register it with a `prefix`, or at the root of an application of its own (start.ts). */
 export const sluiceService: FastifyPluginAsync<ServiceOptions> = async (app, options) => {
@@ -138,9 +139,10 @@ function mountOtherMethods(app: FastifyInstance): void {
       url: path.replace(/\{(\w+)\}/g, ":$1"),
       handler: async (request, reply) => {
         if (request.method === "OPTIONS") return reply.code(204).header("allow", allow).send();
-        throw new Problem("method_not_allowed", `${request.method} is not for this address. There is ${allow}.`, { headers: { allow } });
+        throw new Problem("method_not_allowed", `${request.method} is not for this address. There is ${allow}.`, {
+          headers: { allow },
+        });
       },
     });
   }
 }
-

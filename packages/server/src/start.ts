@@ -3,7 +3,7 @@
  * and refuses any other address.
  */
 import type { AddressInfo, Socket } from "node:net";
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from "fastify";
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import { pino } from "pino";
 import { v7 as uuidv7 } from "uuid";
 import { isLoopback } from "./auth.js";
@@ -65,30 +65,34 @@ export async function startService({
 async function hasNoKeys({ queue }: ServiceOptions): Promise<boolean> {
   const now = Date.now();
   const keys = await queue.accessKeys();
-  return !keys.some(({ parent, revokedAt, expiresAt }) => parent === null && revokedAt === null && (expiresAt ?? Infinity) > now);
+  return !keys.some(
+    ({ parent, revokedAt, expiresAt }) => parent === null && revokedAt === null && (expiresAt ?? Infinity) > now,
+  );
 }
 
 /** What must be said to Fastify before there is a plugin: limits of the connection, and errors of requests that reach no route. */
 function bareApp(logger: FastifyBaseLogger, trustProxy: string | readonly string[] | undefined): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
     genReqId: ({ headers }) => requestIdOf(headers["x-request-id"]),
-    requestIdLogLabel: "requestId",
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
     ...(trustProxy !== undefined && { trustProxy: typeof trustProxy === "string" ? trustProxy : [...trustProxy] }),
     routerOptions: { maxParamLength: 500 },
     // A connection on which nothing moves is given up; streams send a heartbeat well before.
     connectionTimeout: 60_000,
     keepAliveTimeout: 30_000,
     forceCloseConnections: "idle",
-    frameworkErrors: (error, request, reply) => void answerProblem(error, request, reply.header("x-request-id", request.id)),
+    frameworkErrors: (error, request, reply) =>
+      void answerProblem(error, request, reply.header("x-request-id", request.id)),
     clientErrorHandler: (error, socket) => answerUnreadable(error, socket),
   });
   // A client has ten seconds for its headers; a body may take as long as it moves.
   app.server.headersTimeout = 10_000;
   app.server.requestTimeout = 0;
   app.server.maxRequestsPerSocket = 0;
-  app.setNotFoundHandler((request, reply) => answerProblem(nothingHere(), request, reply.header("x-request-id", request.id)));
+  app.setNotFoundHandler((request, reply) =>
+    answerProblem(nothingHere(), request, reply.header("x-request-id", request.id)),
+  );
   return app;
 }
 
@@ -112,7 +116,10 @@ function answerUnreadable(error: Error & { code?: string }, socket: Socket): voi
   );
 }
 
-async function listen(app: FastifyInstance, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {
+async function listen(
+  app: FastifyInstance,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<void> {
   try {
     await app.listen({ host, port });
   } catch (cause) {

@@ -116,7 +116,10 @@ function waitingBody(waiting: Waiting | null, secrets: Secrets, principal: Princ
 }
 
 /** A circuit breaker gives the error of some job as its reason: what is in it, nobody here can know. */
-function pauseBody({ actor, reason, since, until }: NonNullable<TypeSettings["pause"]>, { canReadPayloads }: Principal) {
+function pauseBody(
+  { actor, reason, since, until }: NonNullable<TypeSettings["pause"]>,
+  { canReadPayloads }: Principal,
+) {
   const isSaid = actor !== breakerActor || canReadPayloads;
   return { actor, reason: isSaid ? reason : null, since: text(since), until: until === null ? null : text(until) };
 }

@@ -20,7 +20,10 @@ export const slow = defineJob({ type: "demo.slow", payload: z.object({ ms: z.num
 
 export const broken = defineJob({
   type: "demo.broken",
-  payload: z.object({ message: z.string().default("it is broken"), token: z.string().meta({ sensitive: true }).optional() }),
+  payload: z.object({
+    message: z.string().default("it is broken"),
+    token: z.string().meta({ sensitive: true }).optional(),
+  }),
   retry: fixed({ attempts: 2, delayMs: 3_600_000 }),
 });
 

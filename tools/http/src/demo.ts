@@ -15,7 +15,14 @@ export async function startDemo(store: Store<unknown>, options: Partial<StartOpt
   const events = new Events();
   const queue = new Queue<unknown>({ store, events });
   const worker = new Worker<unknown>({ store, events, processors: processors as never });
-  const service = await startService({ store, queue, definitions, workerId: () => worker.workerId, port: 0, ...options });
+  const service = await startService({
+    store,
+    queue,
+    definitions,
+    workerId: () => worker.workerId,
+    port: 0,
+    ...options,
+  });
   await worker.start();
   return {
     service,

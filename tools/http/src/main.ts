@@ -11,7 +11,8 @@ import { walk, type Row } from "./walk.js";
 
 const [url, key] = process.argv.slice(2);
 const rows = url === undefined ? await walkOwn() : await walk({ baseUrl: url, ...(key !== undefined && { key }) });
-for (const { row, holds, seen } of rows) process.stdout.write(`${holds ? "holds " : "FAILS "} ${row}${seen === "" ? "" : `: ${seen}`}\n`);
+for (const { row, holds, seen } of rows)
+  process.stdout.write(`${holds ? "holds " : "FAILS "} ${row}${seen === "" ? "" : `: ${seen}`}\n`);
 process.stdout.write(`${rows.filter(({ holds }) => holds).length} of ${rows.length} rows hold\n`);
 process.exitCode = rows.every(({ holds }) => holds) ? 0 : 1;
 

@@ -34,7 +34,11 @@ const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"];
 export function addServe(program: Command, context: Context): void {
   running(program.command("serve"))
     .description("the HTTP service, with a worker for the same jobs beside it")
-    .addOption(new Option("--host <address>", "where to listen; without a key only on this machine").env("SLUICE_HOST").default("127.0.0.1"))
+    .addOption(
+      new Option("--host <address>", "where to listen; without a key only on this machine")
+        .env("SLUICE_HOST")
+        .default("127.0.0.1"),
+    )
     .addOption(new Option("--port <n>", "on which port").env("SLUICE_PORT").default(3_000).argParser(whole(0, 65_535)))
     .option("--no-worker", "run no jobs here: some other process does")
     .action((options: ServeOptions) => serve(options, context));
@@ -45,14 +49,38 @@ export function addServe(program: Command, context: Context): void {
 
 function running(command: Command): Command {
   return command
-    .addOption(new Option("--jobs <module>", "the module that exports the jobs").argParser(notEmpty).makeOptionMandatory())
-    .addOption(new Option("--store <address>", addressHelp).env("SLUICE_STORE").default("sqlite:data/sluice.db").argParser(notEmpty))
+    .addOption(
+      new Option("--jobs <module>", "the module that exports the jobs").argParser(notEmpty).makeOptionMandatory(),
+    )
+    .addOption(
+      new Option("--store <address>", addressHelp)
+        .env("SLUICE_STORE")
+        .default("sqlite:data/sluice.db")
+        .argParser(notEmpty),
+    )
     .option("--schema <name>", 'the PostgreSQL schema of the store (default: "sluice")', notEmpty)
-    .addOption(new Option("--concurrency <n>", "jobs at once").env("SLUICE_CONCURRENCY").default(10).argParser(whole(1, 1_000)))
-    .addOption(new Option("--lease-ms <n>", "how long a worker may be silent").env("SLUICE_LEASE_MS").default(15_000).argParser(whole(1_000, 600_000)))
-    .addOption(new Option("--retention-days <n>", "how long completed jobs are kept").env("SLUICE_RETENTION_DAYS").default(7).argParser(whole(0, 3_650)))
+    .addOption(
+      new Option("--concurrency <n>", "jobs at once").env("SLUICE_CONCURRENCY").default(10).argParser(whole(1, 1_000)),
+    )
+    .addOption(
+      new Option("--lease-ms <n>", "how long a worker may be silent")
+        .env("SLUICE_LEASE_MS")
+        .default(15_000)
+        .argParser(whole(1_000, 600_000)),
+    )
+    .addOption(
+      new Option("--retention-days <n>", "how long completed jobs are kept")
+        .env("SLUICE_RETENTION_DAYS")
+        .default(7)
+        .argParser(whole(0, 3_650)),
+    )
     .option("--grace <seconds>", "how long running jobs may take to end when it stops", whole(0, 3_600), 10)
-    .addOption(new Option("--log-level <level>", "what is logged, on the error stream").env("LOG_LEVEL").default("warn").choices(levels));
+    .addOption(
+      new Option("--log-level <level>", "what is logged, on the error stream")
+        .env("LOG_LEVEL")
+        .default("warn")
+        .choices(levels),
+    );
 }
 
 function whole(least: number, most: number): (text: string) => number {
@@ -76,7 +104,8 @@ async function open(options: RunOptions): Promise<Running> {
   const jobs = await loadJobs(options.jobs);
   const address = toAddress(options.store, "--store", options.schema);
   const logger = pino({ level: options.logLevel }, pino.destination(2));
-  const store: Store<unknown> = address.kind === "sqlite" ? await sqlite({ path: address.path }) : await postgres(address);
+  const store: Store<unknown> =
+    address.kind === "sqlite" ? await sqlite({ path: address.path }) : await postgres(address);
   const events = new Events();
   logEvents(events, logger);
   return { store, queue: new Queue<unknown>({ store, events }), events, logger, jobs, address };
@@ -84,7 +113,9 @@ async function open(options: RunOptions): Promise<Running> {
 
 /** By id, type and correlation, never by payload. */
 function logEvents(events: Events, logger: pino.Logger): void {
-  events.on("job.retried", ({ job, attempt, delayMs }) => logger.warn({ job, attempt, delayMs }, "job will be retried"));
+  events.on("job.retried", ({ job, attempt, delayMs }) =>
+    logger.warn({ job, attempt, delayMs }, "job will be retried"),
+  );
   events.on("job.failed", ({ job, attempt, reason }) => logger.error({ job, attempt, reason }, "job failed"));
   events.on("job.completed", ({ job, runMs }) => logger.debug({ job, runMs }, "job completed"));
   events.on("worker.rescued", (event) => logger.warn(event, "jobs of a lost worker brought back"));
@@ -113,10 +144,21 @@ async function serve(options: ServeOptions, { output, signal, finish }: Context)
   try {
     // The door first: a process that cannot open it must not take jobs from one that could.
     const { host, port } = options;
-    service = await startService({ store, queue, definitions: jobs.definitions, workerId: () => worker?.workerId ?? null, host, port, logger });
+    service = await startService({
+      store,
+      queue,
+      definitions: jobs.definitions,
+      workerId: () => worker?.workerId ?? null,
+      host,
+      port,
+      logger,
+    });
     await worker?.start();
     output.line(`sluice is up at ${service.url} (jobs in ${placeOf(address)}; ${service.url}/docs says how to use it)`);
-    if (service.isOpen) output.line('There is no API key: it answers this machine only, and to everybody on it. Make one with "sluice keys create".');
+    if (service.isOpen)
+      output.line(
+        'There is no API key: it answers this machine only, and to everybody on it. Make one with "sluice keys create".',
+      );
     if (worker === null) output.line("It runs no jobs itself.");
     await stopped(signal);
     output.line("stopping: running jobs finish or are given back (again to force)");
@@ -134,7 +176,8 @@ async function work(options: RunOptions, { output, signal, finish }: Context): P
   const running = await open(options);
   const worker = workerOf(running, options);
   try {
-    if (worker === null) throw new Error(`${options.jobs} exports no processors: there is nothing to run. Export what handle answers.`);
+    if (worker === null)
+      throw new Error(`${options.jobs} exports no processors: there is nothing to run. Export what handle answers.`);
     await worker.start();
     output.line(`sluice runs jobs from ${placeOf(running.address)}`);
     await stopped(signal);

@@ -96,7 +96,9 @@ const jobShape = {
     finishedAt: Instant.nullable(),
     runMs: z.number().nullable().meta({ description: "How long the last attempt ran, where that is known." }),
   }),
-  payload: z.unknown().meta({ description: "Masked: values that are sensitive, or that no schema declares, read •••." }),
+  payload: z
+    .unknown()
+    .meta({ description: "Masked: values that are sensitive, or that no schema declares, read •••." }),
   isMasked: z.boolean(),
   output: z.unknown().optional().meta({ description: "Of a completed job; masked as the payload." }),
   reason: z
@@ -195,9 +197,7 @@ export const BatchResult = z
     }),
     id: JobId.optional(),
     retryAfterMs: z.number().optional().meta({ description: "When a refused one may be sent again." }),
-    problem: z
-      .object({ code: z.string(), detail: z.string(), errors: z.array(FieldError).optional() })
-      .optional(),
+    problem: z.object({ code: z.string(), detail: z.string(), errors: z.array(FieldError).optional() }).optional(),
   })
   .meta({ id: "BatchResult" });
 export type BatchResult = z.infer<typeof BatchResult>;
@@ -221,7 +221,10 @@ export const enqueueBatch = endpoint({
     202: {
       description:
         "One result for each job, in order: a line each for a request in lines, otherwise an array under `results`.",
-      content: { type: "application/json", schema: z.object({ results: z.array(BatchResult) }).meta({ id: "BatchResults" }) },
+      content: {
+        type: "application/json",
+        schema: z.object({ results: z.array(BatchResult) }).meta({ id: "BatchResults" }),
+      },
     },
   },
   problems: ["malformed_json", "body_too_large", "request_in_progress"],
@@ -250,7 +253,7 @@ export const readJob = endpoint({
 export const SearchQuery = z.strictObject({
   q: z.string().max(2_000).default("").meta({
     description:
-      'type: state: status: reason: error: attempt: priority: version: worker: since: until: correlation.<name>:, joined by spaces; a comma means or, a leading - not. For example `state:failed type:canon.* since:24h -error:timeout`.',
+      "type: state: status: reason: error: attempt: priority: version: worker: since: until: correlation.<name>:, joined by spaces; a comma means or, a leading - not. For example `state:failed type:canon.* since:24h -error:timeout`.",
   }),
   cursor: Cursor,
   limit: pageLimit(200),
@@ -266,7 +269,8 @@ export const searchJobs = endpoint({
   query: SearchQuery,
   answers: {
     200: {
-      description: "A page. It may hold fewer than asked for and still have a next: `searched` says what was looked at.",
+      description:
+        "A page. It may hold fewer than asked for and still have a next: `searched` says what was looked at.",
       content: {
         type: "application/json",
         schema: z
@@ -331,7 +335,11 @@ const commandAnswers = {
   200: { description: "Done: the job as it is now.", content: { type: "application/json", schema: JobBody } },
 } as const;
 
-const command = (id: string, verb: string, more: { summary: string; description: string; roles: readonly ("operate" | "admin")[] }) =>
+const command = (
+  id: string,
+  verb: string,
+  more: { summary: string; description: string; roles: readonly ("operate" | "admin")[] },
+) =>
   endpoint({
     id,
     method: "POST",
@@ -362,7 +370,8 @@ export const cancelJob = command("cancelJob", "cancel", {
 });
 export const retryJob = command("retryJob", "retry", {
   summary: "Retry a job",
-  description: "A failed job becomes pending with a fresh budget of attempts; one that waits for its backoff is due now.",
+  description:
+    "A failed job becomes pending with a fresh budget of attempts; one that waits for its backoff is due now.",
   roles: ["operate"],
 });
 export const discardJob = command("discardJob", "discard", {
@@ -393,12 +402,12 @@ export const BulkBody = z
     action: z.enum(["cancel", "retry", "discard"]),
     q: z.string().min(1).max(2_000).meta({ description: "Which jobs, in the grammar of the search." }),
     asOf: Instant.optional().meta({
-      description: "Jobs created, and ended, by then; default now. Take it from the dry run, so that no more are swept in.",
+      description:
+        "Jobs created, and ended, by then; default now. Take it from the dry run, so that no more are swept in.",
     }),
     dryRun: z.boolean().default(false).meta({ description: "Only count what matches." }),
     canary: Count.max(100).default(0).meta({
-      description:
-        "For retry: so many first; the rest only when four fifths of them completed within ten minutes.",
+      description: "For retry: so many first; the rest only when four fifths of them completed within ten minutes.",
     }),
     ratePerSecond: z.number().min(0.1).max(10_000).default(500),
     reason: Reason,
@@ -430,7 +439,10 @@ export const bulk = endpoint({
   headers: ["Idempotency-Key"],
   body: { schema: BulkBody, types: ["application/json"] },
   answers: {
-    200: { description: "A dry run: what would be touched.", content: { type: "application/json", schema: BulkPreview } },
+    200: {
+      description: "A dry run: what would be touched.",
+      content: { type: "application/json", schema: BulkPreview },
+    },
     202: {
       description: "The job that does it.",
       content: { type: "application/json", schema: EnqueuedJob },
@@ -439,4 +451,3 @@ export const bulk = endpoint({
   },
   problems: ["malformed_json", "invalid_query", "idempotency_key_reused", "gone"],
 });
-

@@ -29,7 +29,10 @@ const Spread = z
     p99Ms: Ms,
     buckets: z.array(Count).meta({ description: "How many took up to 1, 2, 4 … 2^24 ms, and longer." }),
   })
-  .meta({ id: "Spread", description: "Percentiles are estimates from the buckets: more than half the true one, less than twice." });
+  .meta({
+    id: "Spread",
+    description: "Percentiles are estimates from the buckets: more than half the true one, less than twice.",
+  });
 
 const flow = {
   enqueued: Count,
@@ -41,7 +44,10 @@ const flow = {
   cancelled: Count,
   snoozed: Count,
   crashed: Count.meta({ description: "Attempts whose worker died." }),
-  failureRate: z.number().nullable().meta({ description: "Attempts that failed, of those that ended; null without any." }),
+  failureRate: z
+    .number()
+    .nullable()
+    .meta({ description: "Attempts that failed, of those that ended; null without any." }),
   wait: Spread.meta({ description: "From due to start." }),
   run: Spread.meta({ description: "Of an attempt." }),
 };
@@ -103,7 +109,10 @@ export const listWorkers = endpoint({
   answers: {
     200: {
       description: "Living and lost workers.",
-      content: { type: "application/json", schema: z.object({ workers: z.array(WorkerBody) }).meta({ id: "WorkerList" }) },
+      content: {
+        type: "application/json",
+        schema: z.object({ workers: z.array(WorkerBody) }).meta({ id: "WorkerList" }),
+      },
     },
   },
   problems: [],
@@ -176,7 +185,9 @@ export const CreateKeyBody = z
     name: z.string().trim().min(1).max(100),
     roles: z.array(z.enum(roles)).min(1).max(4),
     types: z
-      .array(z.string().regex(/^[A-Za-z0-9._:-]{0,100}\*?$/, "takes names of types; a * at the end stands for any ending"))
+      .array(
+        z.string().regex(/^[A-Za-z0-9._:-]{0,100}\*?$/, "takes names of types; a * at the end stands for any ending"),
+      )
       .min(1)
       .max(100)
       .nullish()

@@ -9,7 +9,11 @@ export const Rate = z
   .strictObject({
     limit: z.number().positive().meta({ description: "How many units." }),
     perMs: z.number().positive().meta({ description: "In how many ms." }),
-    burst: z.number().positive().optional().meta({ description: "How many at once after a quiet time; default: the limit." }),
+    burst: z
+      .number()
+      .positive()
+      .optional()
+      .meta({ description: "How many at once after a quiet time; default: the limit." }),
   })
   .meta({ id: "Rate" });
 
@@ -24,7 +28,11 @@ export const EnqueueLimit = z
 export const Rollout = z
   .strictObject({
     percentage: z.number().min(0).max(100).meta({ description: "That part of the keys is in." }),
-    allow: z.array(z.string().max(200)).max(10_000).optional().meta({ description: "Keys that are in whatever the percentage." }),
+    allow: z
+      .array(z.string().max(200))
+      .max(10_000)
+      .optional()
+      .meta({ description: "Keys that are in whatever the percentage." }),
     by: z
       .union([z.literal("group"), z.strictObject({ correlation: z.string().min(1).max(100) })])
       .optional()

@@ -26,4 +26,9 @@ export const pageLimit = (most: number, usual = 50) =>
     .default(usual)
     .meta({ description: `How many at most; default ${usual}, at most ${most}.` });
 
-export const Cursor = z.string().min(1).max(200).optional().meta({ description: "From the `next` of the page before." });
+export const Cursor = z
+  .string()
+  .min(1)
+  .max(200)
+  .optional()
+  .meta({ description: "From the `next` of the page before." });

@@ -30,7 +30,10 @@ export function batchRoutes(mount: Mount, deps: Deps): void {
     const key = idempotencyKeyOf(request.headers["idempotency-key"]);
     const name = `${principal.id}\n${key}`;
     if (key !== null && underWay.has(name)) {
-      throw new Problem("request_in_progress", "A batch with this Idempotency-Key is being answered. Wait for it, or send it again later.");
+      throw new Problem(
+        "request_in_progress",
+        "A batch with this Idempotency-Key is being answered. Wait for it, or send it again later.",
+      );
     }
     if (key !== null) underWay.add(name);
     try {
@@ -76,7 +79,10 @@ async function answerLines(deps: Deps, caller: Caller, request: FastifyRequest, 
     const isKept = raw.write(results.map(({ result }) => `${JSON.stringify(result)}\n`).join(""));
     if (!isKept) await drained(raw);
   }
-  if (isFirst) throw new Problem("malformed_json", "The body is empty. Send one job on each line.", { errors: [{ pointer: "", detail: "is empty" }] });
+  if (isFirst)
+    throw new Problem("malformed_json", "The body is empty. Send one job on each line.", {
+      errors: [{ pointer: "", detail: "is empty" }],
+    });
   raw.end();
   return null;
 }
@@ -113,7 +119,11 @@ function enqueueItems(deps: Deps, caller: Caller, items: readonly Item[]): Promi
   return Promise.all(items.map((item) => enqueueItem(deps, caller, item)));
 }
 
-async function enqueueItem(deps: Deps, { principal, idempotencyKey }: Caller, { number: line, read }: Item): Promise<Done> {
+async function enqueueItem(
+  deps: Deps,
+  { principal, idempotencyKey }: Caller,
+  { number: line, read }: Item,
+): Promise<Done> {
   try {
     const parsed = EnqueueBody.safeParse(read());
     if (!parsed.success) throw invalidRequest(parsed.error, "body");

@@ -47,9 +47,13 @@ export function bulkRoutes(mount: Mount, deps: Deps): void {
 /** A bulk action on everything is said as such: `state:failed`, say. */
 function requireQuery(q: string): void {
   if (q.trim() !== "") return;
-  throw new Problem("invalid_query", "A bulk action needs a query that says which jobs, for example state:failed type:canon.embed .", {
-    errors: [{ pointer: "/q", detail: "is empty" }],
-  });
+  throw new Problem(
+    "invalid_query",
+    "A bulk action needs a query that says which jobs, for example state:failed type:canon.embed .",
+    {
+      errors: [{ pointer: "/q", detail: "is empty" }],
+    },
+  );
 }
 
 function withinOf({ types }: Principal): string[] | null {
@@ -88,4 +92,3 @@ async function preview({ queue }: Deps, { q, ratePerSecond }: BulkBody, principa
     estimatedMs: Math.round((1_000 * matched) / ratePerSecond),
   };
 }
-

@@ -39,7 +39,10 @@ function jobSource(deps: Deps): Source {
 function snapshotOf(deps: Deps, job: Job, waiting: Waiting | null): Snapshot {
   return {
     isFinal: isTerminal(job),
-    dataFor: (principal) => ({ ...jobBody(job, principal, deps), waiting: besides(job, principal, deps).waiting(waiting) }),
+    dataFor: (principal) => ({
+      ...jobBody(job, principal, deps),
+      waiting: besides(job, principal, deps).waiting(waiting),
+    }),
   };
 }
 

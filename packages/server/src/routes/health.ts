@@ -19,7 +19,10 @@ export class Readiness {
   readonly #now: () => number;
 
   /** @param workerId Of the worker that this process runs; null: it runs none. */
-  constructor(queue: Queue<unknown>, { workerId, now }: { readonly workerId: () => string | null; readonly now: () => number }) {
+  constructor(
+    queue: Queue<unknown>,
+    { workerId, now }: { readonly workerId: () => string | null; readonly now: () => number },
+  ) {
     this.#queue = queue;
     this.#workerId = workerId;
     this.#now = now;

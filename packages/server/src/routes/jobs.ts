@@ -82,7 +82,10 @@ export function jobRoutes(mount: Mount, deps: Deps): void {
 export async function jobFor({ queue }: Pick<Deps, "queue">, id: string, principal: Principal): Promise<Job> {
   const job = await queue.get(id.toLowerCase());
   if (job !== null && covers(principal, job.type)) return job;
-  throw new Problem("job_not_found", `There is no job ${id}. It may have been deleted: completed and cancelled jobs are kept for a while.`);
+  throw new Problem(
+    "job_not_found",
+    `There is no job ${id}. It may have been deleted: completed and cancelled jobs are kept for a while.`,
+  );
 }
 
 export function enqueuedAnswer(
@@ -111,4 +114,3 @@ export function nextLink(url: string, cursor: string): string {
   parameters.set("cursor", cursor);
   return `<${path}?${parameters.toString()}>; rel="next"`;
 }
-

@@ -28,9 +28,13 @@ export function keyRoutes(mount: Mount, deps: Deps): void {
     const { name, roles, types, canReadPayloads, expiresAt } = body;
     // From the first key on everybody needs one: it must be one that can make others.
     if ((await ring().isEmpty()) && !roles.includes("admin")) {
-      throw new Problem("invalid_request", "The first key must be one of an admin: without, nobody could make another.", {
-        errors: [{ pointer: "/roles", detail: "takes admin, for the first key" }],
-      });
+      throw new Problem(
+        "invalid_request",
+        "The first key must be one of an admin: without, nobody could make another.",
+        {
+          errors: [{ pointer: "/roles", detail: "takes admin, for the first key" }],
+        },
+      );
     }
     const { key, token } = await queue.createAccessKey(
       {
@@ -56,13 +60,18 @@ export function keyRoutes(mount: Mount, deps: Deps): void {
 
   mount(operations.openSession, async ({ body, request }) => {
     const key = await ring().find(body.key);
-    if (key === null || key.parent !== null) throw new Problem("unauthenticated", "The key is not known, or not good any more.");
+    if (key === null || key.parent !== null)
+      throw new Problem("unauthenticated", "The key is not known, or not good any more.");
     const expiresAt = new Date(Math.min(now() + sessionMs, key.expiresAt ?? Infinity));
     const session = await queue.createSession(key, { expiresAt });
     // Revoked in this very moment.
     if (session === null) throw new Problem("unauthenticated", "The key is not known, or not good any more.");
     ring().forget();
-    const cookie = cookieOf(request, { token: session.token, seconds: (expiresAt.getTime() - now()) / 1_000, path: prefix });
+    const cookie = cookieOf(request, {
+      token: session.token,
+      seconds: (expiresAt.getTime() - now()) / 1_000,
+      path: prefix,
+    });
     return { status: 200, body: sessionBody(principalOf(session.key)), headers: { "set-cookie": cookie } };
   });
 
@@ -71,7 +80,8 @@ export function keyRoutes(mount: Mount, deps: Deps): void {
   mount(operations.closeSession, async ({ request }) => {
     const token = tokenOf(request);
     const key = token === null ? null : await ring().find(token);
-    if (key !== null && key.parent !== null) await queue.revokeAccessKey(key.id, { actor: key.name, requestId: request.id });
+    if (key !== null && key.parent !== null)
+      await queue.revokeAccessKey(key.id, { actor: key.name, requestId: request.id });
     ring().forget();
     return { status: 204, headers: { "set-cookie": cookieOf(request, { token: "", seconds: 0, path: prefix }) } };
   });

@@ -14,26 +14,56 @@ export function operateRoutes(mount: Mount, deps: Deps): void {
 
   mount(jobs.cancelJob, async ({ params, body, principal, request }) => {
     await jobFor(deps, params.id, principal);
-    return answerOf(deps, params.id, principal, "cancelled", await queue.cancel(params.id, byOf(principal, request, body)));
+    return answerOf(
+      deps,
+      params.id,
+      principal,
+      "cancelled",
+      await queue.cancel(params.id, byOf(principal, request, body)),
+    );
   });
   mount(jobs.retryJob, async ({ params, body, principal, request }) => {
     await jobFor(deps, params.id, principal);
-    return answerOf(deps, params.id, principal, "retried", await queue.retry(params.id, byOf(principal, request, body)));
+    return answerOf(
+      deps,
+      params.id,
+      principal,
+      "retried",
+      await queue.retry(params.id, byOf(principal, request, body)),
+    );
   });
   mount(jobs.discardJob, async ({ params, body, principal, request }) => {
     await jobFor(deps, params.id, principal);
-    return answerOf(deps, params.id, principal, "discarded", await queue.discard(params.id, byOf(principal, request, body)));
+    return answerOf(
+      deps,
+      params.id,
+      principal,
+      "discarded",
+      await queue.discard(params.id, byOf(principal, request, body)),
+    );
   });
   mount(jobs.editPayload, async ({ params, body, principal, request }) => {
     const { type } = await jobFor(deps, params.id, principal);
     const definition = definitions.get(type);
     if (definition === undefined) throw unknownType(type);
     const by = byOf(principal, request, body);
-    return answerOf(deps, params.id, principal, "edited", await queue.editAndRetry(definition, params.id, body.payload, by));
+    return answerOf(
+      deps,
+      params.id,
+      principal,
+      "edited",
+      await queue.editAndRetry(definition, params.id, body.payload, by),
+    );
   });
 }
 
-async function answerOf(deps: Deps, id: string, principal: Principal, done: string, outcome: AmendOutcome): Promise<Answer> {
+async function answerOf(
+  deps: Deps,
+  id: string,
+  principal: Principal,
+  done: string,
+  outcome: AmendOutcome,
+): Promise<Answer> {
   if (outcome === "not_found") throw new Problem("job_not_found", `There is no job ${id}.`);
   const body = jobBody(await jobFor(deps, id, principal), principal, deps);
   switch (outcome) {

@@ -43,7 +43,10 @@ export function operationRoutes(mount: Mount, deps: Deps): void {
       ...worker,
       types: worker.types.filter(({ type }) => covers(principal, type)),
     }));
-    return { status: 200, body: { workers: principal.types === null ? seen : seen.filter(({ types }) => types.length > 0) } };
+    return {
+      status: 200,
+      body: { workers: principal.types === null ? seen : seen.filter(({ types }) => types.length > 0) },
+    };
   });
 
   mount(operations.readAudit, async ({ query, principal, request }) => {

@@ -1,5 +1,14 @@
 /** Types of jobs: what their definitions say, what operators have set, and how many jobs they have. */
-import { covers, JobsError, jsonSchemaOf, defaultSettings, isPaused, type AnyDefinition, type SettingsPatch, type TypeSettings } from "sluice";
+import {
+  covers,
+  JobsError,
+  jsonSchemaOf,
+  defaultSettings,
+  isPaused,
+  type AnyDefinition,
+  type SettingsPatch,
+  type TypeSettings,
+} from "sluice";
 import { types } from "../contract/index.js";
 import type { SettingsBody } from "../contract/types.js";
 import type { Deps } from "../deps.js";
@@ -66,7 +75,10 @@ export function typeRoutes(mount: Mount, deps: Deps): void {
 }
 
 function stale(type: string): Problem {
-  return new Problem("stale", `The settings of ${type} are not as If-Match has them any more. Read them and decide again.`);
+  return new Problem(
+    "stale",
+    `The settings of ${type} are not as If-Match has them any more. Read them and decide again.`,
+  );
 }
 
 async function settingsFor({ queue, definitions }: Deps, type: string, principal: Principal): Promise<TypeSettings> {
@@ -76,11 +88,18 @@ async function settingsFor({ queue, definitions }: Deps, type: string, principal
     if (changed !== undefined) return changed;
     if (definitions.has(type) || counts.length > 0) return defaultSettings(type);
   }
-  throw new Problem("type_not_found", `There is no type ${type}: no definition here, no job, nothing that anybody has set.`);
+  throw new Problem(
+    "type_not_found",
+    `There is no type ${type}: no definition here, no job, nothing that anybody has set.`,
+  );
 }
 
 function answerOf(deps: Deps, settings: TypeSettings, principal: Principal): Answer {
-  return { status: 200, body: textFor(deps, settings, principal), headers: { etag: etagFor(deps, settings, principal) } };
+  return {
+    status: 200,
+    body: textFor(deps, settings, principal),
+    headers: { etag: etagFor(deps, settings, principal) },
+  };
 }
 
 function etagFor(deps: Deps, settings: TypeSettings, principal: Principal): string {
@@ -99,7 +118,8 @@ function textFor(deps: Deps, settings: TypeSettings, principal: Principal): stri
 }
 
 function definitionBody(definition: AnyDefinition) {
-  const { version, priority, timeoutMs, retry, maxCrashes, concurrency, controls, enqueueLimit, whenOff, batch } = definition;
+  const { version, priority, timeoutMs, retry, maxCrashes, concurrency, controls, enqueueLimit, whenOff, batch } =
+    definition;
   return {
     version,
     priority,
