@@ -23,13 +23,13 @@ module.exports = {
       comment: "What stores ask: it decides from what they bring, and knows nothing of them.",
       severity: "error",
       from: { path: `${core}(${flow})\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|errors|store|${flow})\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|errors|store|idempotency|${flow})\\.ts$` },
     },
     {
       name: "port-imports-vocabulary-only",
       severity: "error",
-      from: { path: `${core}(store|snapshot|transition|keys|moves|worked-types)\\.ts$` },
-      to: { path: core, pathNot: `${core}(job|errors|store|transition|keys|${flow})\\.ts$` },
+      from: { path: `${core}(store|snapshot|transition|keys|idempotency|moves|worked-types)\\.ts$` },
+      to: { path: core, pathNot: `${core}(job|errors|store|transition|keys|idempotency|${flow})\\.ts$` },
     },
     {
       name: "stores-import-port-and-vocabulary-only",
@@ -38,7 +38,7 @@ module.exports = {
       to: {
         path: core,
         pathNot: [
-          `${core}(store|snapshot|transition|moves|keys|worked-types|job|errors|clock|${flow})\\.ts$`,
+          `${core}(store|snapshot|transition|moves|keys|idempotency|worked-types|job|errors|clock|${flow})\\.ts$`,
           `${core}stores/$1/`,
         ],
       },

@@ -194,7 +194,7 @@ export class Context<out Tx = unknown> {
   async enqueue<Input, Payload>(
     definition: JobDefinition<Input, Payload>,
     payload: Input,
-    options: EnqueueOptions = {},
+    options: Omit<EnqueueOptions, "idempotency"> = {},
   ): Promise<JobId> {
     const child = await toNewJob(definition, payload, options, this.#deps.newId());
     this.#children.push(child);

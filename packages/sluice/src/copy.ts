@@ -1,6 +1,7 @@
 /**
  * Moves what one store has to another: jobs with all that belongs to them, blobs, the audit. Says what is moved and what must not
- * be, and counts at the end whether all of it arrived; reading out and taking in is for the stores (snapshot.ts).
+ * be, and counts at the end whether all of it arrived; reading out and taking in is for the stores (snapshot.ts). Idempotency keys
+ * stay behind: they belong to requests, which are over before everything is stopped for a move.
  *
  * Where it was is written nowhere: what the target has already is passed over, so that a copy that was killed is started again.
  */

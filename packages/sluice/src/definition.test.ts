@@ -270,8 +270,60 @@ describe("options at enqueue", () => {
     ["no attempts", { maxAttempts: 0 }],
     ["a correlation too long to index", { correlation: { entityId: "x".repeat(201) } }],
     ["a correlation that is no string", { correlation: { entityId: 7 as unknown as string } }],
+    ["an empty idempotency key", { idempotency: { key: "" } }],
+    ["an idempotency key that is too long", { idempotency: { key: "k".repeat(256) } }],
+    ["an idempotency key with a control character", { idempotency: { key: "a\u0000b" } }],
+    ["an idempotency key that is no string", { idempotency: { key: 7 as unknown as string } }],
+    ["an empty fingerprint", { idempotency: { key: "k", fingerprint: "" } }],
+    ["a fingerprint that is too long", { idempotency: { key: "k", fingerprint: "f".repeat(256) } }],
+    ["an idempotency period of zero", { idempotency: { key: "k", periodMs: 0 } }],
+    ["an idempotency period that is no number", { idempotency: { key: "k", periodMs: Number.NaN } }],
+    ["an idempotency period of more than 90 days", { idempotency: { key: "k", periodMs: 90 * 86_400_000 + 1 } }],
   ])("with %s are refused", (_what, options) => {
     expect(refusal(() => stored(type, { n: 1 }, options)).code).toBe("INVALID_OPTIONS");
+  });
+});
+
+describe("an idempotency key", () => {
+  const payload = z.object({ a: z.number(), b: z.object({ c: z.number(), d: z.number() }) });
+  const type = defineJob({ type: "example", payload });
+  const input = { a: 1, b: { c: 2, d: 3 } };
+  const fingerprintOf = (...[definition, value, idempotency]: [typeof type, typeof input, { fingerprint?: string }?]) =>
+    stored(definition, value, { idempotency: { key: "k", ...idempotency } }).idempotency?.fingerprint;
+
+  test("is remembered for a day, unless its caller says otherwise, for 90 at most", () => {
+    const longest = { key: "k".repeat(255), periodMs: 90 * 86_400_000 };
+
+    expect(stored(type, input).idempotency).toBeNull();
+    expect(stored(type, input, { idempotency: { key: "k" } }).idempotency).toMatchObject({ periodMs: 86_400_000 });
+    expect(stored(type, input, { idempotency: longest }).idempotency).toMatchObject(longest);
+  });
+
+  test("has the same fingerprint for a payload with its keys in another order, at any depth", () => {
+    expect(fingerprintOf(type, { b: { d: 3, c: 2 }, a: 1 })).toBe(fingerprintOf(type, input));
+  });
+
+  test("has another fingerprint for another payload, type or version", () => {
+    const others = [
+      fingerprintOf(type, { ...input, a: 2 }),
+      fingerprintOf(defineJob({ type: "other", payload }), input),
+      fingerprintOf(defineJob({ type: "example", payload, version: 2 }), input),
+    ];
+
+    expect(new Set([fingerprintOf(type, input), ...others]).size).toBe(4);
+  });
+
+  test("has the fingerprint that its caller gives, whatever the payload", () => {
+    expect(fingerprintOf(type, { ...input, a: 2 }, { fingerprint: "mine" })).toBe("mine");
+  });
+
+  test("of many payloads has the number of each behind it, however long it is", () => {
+    const keys = [0, 1].map((nth) => {
+      const job = toNewJob(type, input, { idempotency: { key: "k".repeat(255) }, nth }, id);
+      return (job as NewJob).idempotency?.key;
+    });
+
+    expect(keys).toEqual([`${"k".repeat(255)}/0`, `${"k".repeat(255)}/1`]);
   });
 });
 

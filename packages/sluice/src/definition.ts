@@ -315,6 +315,26 @@ export interface EnqueueOptions {
   readonly blob?: string;
   /** Who enqueues it, an API key for example: counts for `enqueueLimit.ratePerCaller`. At most 200 characters. */
   readonly caller?: string;
+  /** Makes it safe to send the same request again: it adds at most one job. */
+  readonly idempotency?: IdempotencyOptions;
+}
+
+/**
+ * - `key`: of the request, 1 to 255 characters. One for all types and callers: put in who asks (`"api-key-7 2f1c…"`) where clients choose
+ *   keys of their own.
+ * - `fingerprint`: what the request is about, 1 to 255 characters; the same key with another one is refused
+ *   (IDEMPOTENCY_KEY_REUSED). Default: made of type, version and payload.
+ * - `periodMs`: how long the key is remembered, from its first use on. Default 24 hours, at most 90 days.
+ */
+export interface IdempotencyOptions {
+  readonly key: string;
+  readonly fingerprint?: string;
+  readonly periodMs?: number;
+}
+
+export interface NewJobOptions extends EnqueueOptions {
+  /** Of many payloads in one call, which it is, from 0 on: each has an idempotency key of its own. */
+  readonly nth?: number;
 }
 
 /**
@@ -324,7 +344,7 @@ export interface EnqueueOptions {
 export function toNewJob<Input, Payload>(
   definition: JobDefinition<Input, Payload>,
   input: Input,
-  options: EnqueueOptions,
+  options: NewJobOptions,
   id: JobId,
 ): NewJob | Promise<NewJob> {
   const { type } = definition;
@@ -355,6 +375,7 @@ export function toNewJob<Input, Payload>(
       controls: definition.controlsOf?.(payload.value) ?? null,
       intake: intakeDefaults(definition),
       caller: options.caller ?? null,
+      idempotency: idempotencyOf(definition, text, options),
     };
   }
 }
@@ -498,7 +519,11 @@ function keyText(type: string, subject: string): string {
 /** Readable while it is short; hashed when it would bloat the index, or when a driver might cut it at a NUL. */
 function shortText(subject: string): string {
   const isReadable = subject.length <= 120 && !hasControlCharacters(subject);
-  return isReadable ? subject : createHash("sha256").update(subject).digest("base64url");
+  return isReadable ? subject : hashOf(subject);
+}
+
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("base64url");
 }
 
 /** JSON with sorted keys: the same value gives the same text, in whatever order it was written. */
@@ -508,6 +533,36 @@ function canonicalJson(value: unknown): string {
       ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
       : part,
   );
+}
+
+function idempotencyOf(
+  { type, version }: Pick<AnyDefinition, "type" | "version">,
+  text: string,
+  { idempotency, nth }: NewJobOptions,
+): NewJob["idempotency"] {
+  if (idempotency === undefined) return null;
+  const refuse = refuseOption(type);
+  const { key, fingerprint, periodMs = dayMs } = idempotency;
+  if (!isShortText(key)) {
+    refuse("idempotency.key must be a string of 1 to 255 characters, without control characters.");
+  }
+  if (fingerprint !== undefined && !isShortText(fingerprint)) {
+    refuse("idempotency.fingerprint must be a string of 1 to 255 characters, without control characters.");
+  }
+  if (!(periodMs > 0 && periodMs <= 90 * dayMs)) {
+    refuse(`idempotency.periodMs is ${periodMs}; give milliseconds above 0, at most 90 days.`);
+  }
+  return {
+    key: nth === undefined ? key : `${key}/${nth}`,
+    fingerprint: fingerprint ?? hashOf(canonicalJson([type, version, JSON.parse(text)])),
+    periodMs,
+  };
+}
+
+const dayMs = 24 * 60 * 60 * 1_000;
+
+function isShortText(text: string): boolean {
+  return typeof text === "string" && text.length >= 1 && text.length <= 255 && !hasControlCharacters(text);
 }
 
 function mergeCorrelation(

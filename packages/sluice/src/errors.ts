@@ -11,6 +11,8 @@ export const errorCodes = {
   INVALID_RESULT: "A handler returned a value that does not match the result schema of its type.",
   PAYLOAD_TOO_LARGE: "A payload is larger than a job row should hold.",
   ENQUEUE_REFUSED: "The type of a job takes in no more at present, or not this one.",
+  IDEMPOTENCY_KEY_REUSED: "An idempotency key was used for something else before.",
+  JOB_GONE: "A request is a repeat, and the job that it added has been deleted since.",
   SETTINGS_STALE: "Somebody else has changed the settings of a type since they were read.",
   JOB_NOT_FOUND: "No job has this id.",
   WAIT_TIMEOUT: "A job did not end within the time the caller was ready to wait.",

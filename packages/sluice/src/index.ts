@@ -20,6 +20,7 @@ export {
   type BatchRules,
   type DefinitionOptions,
   type EnqueueOptions,
+  type IdempotencyOptions,
   type InputOf,
   type JobDefinition,
   type PayloadOf,

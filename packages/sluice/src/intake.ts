@@ -3,6 +3,7 @@
  * exists, with the time after which to try again; one that is taken in is never lost. Pure; decided in the transaction that adds it.
  */
 import { JobsError } from "./errors.js";
+import { jobGoneError, keyReusedError } from "./idempotency.js";
 import type { Correlation, HeldBy } from "./job.js";
 import { fitsAt, spend } from "./rate.js";
 import type { Rate } from "./rate.js";
@@ -118,10 +119,13 @@ export function refusalError(type: string, { reason, retryAfterMs }: Refusal): J
   return new JobsError("ENQUEUE_REFUSED", `The job of type ${type} was not taken in: ${why}.${advice}`, details);
 }
 
-/** In a caller's transaction, which counts on all of them. @throws {JobsError} ENQUEUE_REFUSED */
+/** In a caller's transaction, which counts on all of them. @throws {JobsError} ENQUEUE_REFUSED, IDEMPOTENCY_KEY_REUSED, JOB_GONE */
 export function refuseAny(jobs: readonly NewJob[], results: readonly EnqueueResult[]): readonly EnqueueResult[] {
   results.forEach((result, index) => {
-    if (result.outcome === "refused") throw refusalError(jobs[index]!.type, result);
+    const { type, idempotency } = jobs[index]!;
+    if (result.outcome === "refused") throw refusalError(type, result);
+    if (result.outcome === "key_reused") throw keyReusedError(type, idempotency?.key ?? null);
+    if (result.outcome === "repeated" && result.job === null) throw jobGoneError(type, result.id);
   });
   return results;
 }

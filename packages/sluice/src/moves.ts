@@ -6,6 +6,8 @@
  */
 import { placeOf } from "./fairness.js";
 import type { Turns } from "./fairness.js";
+import { keptOf, usedBefore } from "./idempotency.js";
+import type { KeptKey } from "./idempotency.js";
 import { arrivalOf, takeIn } from "./intake.js";
 import type { Intake } from "./intake.js";
 import { canMove, hasEnded } from "./job.js";
@@ -38,6 +40,11 @@ export interface Book<R extends Row> {
   readonly now: number;
   readonly keys: Keys<R>;
   find(id: JobId): R | undefined;
+  /** Of a job that an idempotency key stands for; null when it is deleted. */
+  recordOf(id: JobId): JobRecord | null;
+  /** What is kept of an idempotency key, be it that its period is over. */
+  keptKey(key: string): KeptKey | undefined;
+  keepKey(key: string, kept: KeptKey): void;
   /** A new row, in its first state. @param rank Where it has a place of its own; otherwise it stands behind all others. */
   insert(job: NewJob, state: JobState, rank?: number): R;
   /** What the type of a new job takes in; null: everything. */
@@ -60,8 +67,25 @@ type AmendResult = AmendAnswer["results"][number];
 
 // ── enqueue ─────────────────────────────────────────────────────────────────
 
+export function enqueueOne<R extends Row>(book: Book<R>, job: NewJob): EnqueueResult {
+  const { idempotency } = job;
+  if (idempotency === null) return addOne(book, job);
+  const kept = book.keptKey(idempotency.key);
+  const used = usedBefore(idempotency, kept, book.now);
+  // The very call that is sent again is the first one, whatever has become of the key.
+  if (used !== "first" && book.find(job.id) === undefined) {
+    if (used === "key_reused") return { outcome: used };
+    return { outcome: used, id: kept!.jobId, job: book.recordOf(kept!.jobId) };
+  }
+
+  const result = addOne(book, job);
+  const keeping = used === "first" ? keptOf(idempotency, { id: job.id, result, now: book.now }) : null;
+  if (keeping !== null) book.keepKey(idempotency.key, keeping);
+  return result;
+}
+
 /** @param isChild Part of work that was taken in before: it may be held, never refused. */
-export function enqueueOne<R extends Row>(book: Book<R>, job: NewJob, isChild = false): EnqueueResult {
+function addOne<R extends Row>(book: Book<R>, job: NewJob, isChild = false): EnqueueResult {
   const { now, keys } = book;
   const sentBefore = book.find(job.id);
   if (sentBefore !== undefined) return created(sentBefore);
@@ -227,7 +251,7 @@ export function settleOne<R extends Row>(book: Book<R>, settlement: Settlement):
   // It waits again. If another job has the key by now, both wait: turning one away now would lose it.
   if (!hasEnded(state) && row.unique?.holdWhile === "pending") keys.takeIfFree(row, now);
   // After the move: a child may take over the key that its parent has just given back.
-  if (settlement.kind === "complete") for (const child of settlement.children) enqueueOne(book, child, true);
+  if (settlement.kind === "complete") for (const child of settlement.children) addOne(book, child, true);
   return result;
 }
 

@@ -5,11 +5,19 @@
 import { Batcher } from "./batcher.js";
 import { systemClock, type Clock } from "./clock.js";
 import { subjectOf } from "./announce.js";
-import { isTypeName, toNewJob, type AnyDefinition, type EnqueueOptions, type JobDefinition } from "./definition.js";
+import {
+  isTypeName,
+  toNewJob,
+  type AnyDefinition,
+  type EnqueueOptions,
+  type JobDefinition,
+  type NewJobOptions,
+} from "./definition.js";
 import { JobsError } from "./errors.js";
 import { Events } from "./events.js";
+import { jobGoneError, keyReusedError } from "./idempotency.js";
 import { idSource } from "./ids.js";
-import { toJob, type AttemptRecord, type Job, type JobId } from "./job.js";
+import { toJob, type AttemptRecord, type Job, type JobId, type JobRecord } from "./job.js";
 import { refusalError } from "./intake.js";
 import type { Refusal } from "./intake.js";
 import { newRecord } from "./moves.js";
@@ -47,11 +55,13 @@ export interface QueueOptions<Tx> {
 }
 
 /**
- * `created`: a new job. `duplicate`: the unique key is held, this is the job that holds it. `replaced`: the job that holds
- * the key has taken the new payload.
+ * `created`: a new job. `duplicate`: the unique key is held, this is the job that holds it; or the request was sent before, this is
+ * the job that it was answered with. `replaced`: the job that holds the key has taken the new payload.
  */
 export interface Enqueued<Payload = unknown, Result = unknown> {
   readonly outcome: "created" | "duplicate" | "replaced";
+  /** The idempotency key was used before, for the same: nothing was added or changed. */
+  readonly isRepeated: boolean;
   readonly job: Job<Payload, Result>;
 }
 
@@ -115,7 +125,8 @@ export class Queue<Tx = never> {
    * synchronous transactions (SQLite) everything happens before the call returns, and an error is thrown, not rejected: it
    * rolls the caller's transaction back like any other. A payload schema that is asynchronous cannot be used there.
    * @throws {JobsError} INVALID_PAYLOAD, PAYLOAD_TOO_LARGE, INVALID_OPTIONS, STORE_UNAVAILABLE; ENQUEUE_REFUSED, with `reason` and
-   * `retryAfterMs`, when the type's enqueue limit or rollout does not take it in
+   * `retryAfterMs`, when the type's enqueue limit or rollout does not take it in; IDEMPOTENCY_KEY_REUSED when the key of `idempotency`
+   * stands for something else; JOB_GONE, with its `id`, when the request is a repeat and its job has been deleted since
    */
   enqueue<Input, Payload, Result>(
     definition: JobDefinition<Input, Payload, Result>,
@@ -132,6 +143,9 @@ export class Queue<Tx = never> {
    * Adds many jobs of one type; resolves when all are durable, with one answer each, in order. Invalid payloads reject the
    * call before anything is added; a job that is refused by a limit or a rollout is answered so, and the others are added. With
    * `tx`, as for `enqueue`: one that is refused is an error, since the caller's transaction counts on all of them.
+   *
+   * With `idempotency`, the key of the nth payload is `${key}/${n}`, from 0 on: sent again with the same payloads in the same order, the
+   * call adds what is missing. One that is IDEMPOTENCY_KEY_REUSED or JOB_GONE rejects the call when the others are durable.
    */
   enqueueMany<Input, Payload, Result>(
     definition: JobDefinition<Input, Payload, Result>,
@@ -152,7 +166,7 @@ export class Queue<Tx = never> {
       return this.#enqueueWithin(
         options.tx,
         definition,
-        payloads.map((payload) => ({ payload, options })),
+        payloads.map((payload, nth) => ({ payload, options: { ...options, nth } })),
       );
     }
     return this.#enqueueManyDurably(definition, payloads, options);
@@ -164,7 +178,9 @@ export class Queue<Tx = never> {
     options: EnqueueOptions,
   ): Promise<Enqueued<Input, Result>> {
     const job = await this.#flagged(definition, await toNewJob(definition, payload, options, this.#newId()));
-    return takenIn(job.type, this.#answer<Input, Result>(job, await this.#enqueues.add(job)));
+    const result = await this.#enqueues.add(job);
+    this.#announce(job, result);
+    return takenIn(job.type, toEnqueued<Input, Result>(job, result));
   }
 
   async #enqueueManyDurably<Input, Payload, Result>(
@@ -173,18 +189,20 @@ export class Queue<Tx = never> {
     options: EnqueueOptions,
   ): Promise<readonly (Enqueued<Input, Result> | Refused)[]> {
     const jobs: NewJob[] = [];
-    for (const payload of payloads) {
-      jobs.push(await this.#flagged(definition, await toNewJob(definition, payload, options, this.#newId())));
+    for (const [nth, payload] of payloads.entries()) {
+      const made = await toNewJob(definition, payload, { ...options, nth }, this.#newId());
+      jobs.push(await this.#flagged(definition, made));
     }
     const results = await Promise.all(jobs.map((job) => this.#enqueues.add(job)));
-    return results.map((result, index) => this.#answer(jobs[index]!, result));
+    results.forEach((result, index) => this.#announce(jobs[index]!, result));
+    return results.map((result, index) => toEnqueued(jobs[index]!, result));
   }
 
   /** No event: whether the caller's transaction commits is not ours to see. */
   #enqueueWithin<Input, Payload, Result>(
     tx: Tx,
     definition: JobDefinition<Input, Payload, Result>,
-    items: readonly { payload: Input; options: EnqueueOptions }[],
+    items: readonly { payload: Input; options: NewJobOptions }[],
   ): Promise<Enqueued<Input, Result>[]> {
     const make = () => items.map(({ payload, options }) => toNewJob(definition, payload, options, this.#newId()));
     const add = (jobs: readonly NewJob[]) =>
@@ -218,12 +236,12 @@ export class Queue<Tx = never> {
     return isOn === undefined ? job : { ...job, intake: { limit: intake?.limit ?? null, whenOff, isOn } };
   }
 
-  #answer<Payload, Result>(job: NewJob, result: EnqueueResult): Enqueued<Payload, Result> | Refused {
-    if (result.outcome !== "refused" && this.events.hasListener("job.enqueued")) {
-      const subject = subjectOf(result.outcome === "created" ? job : result.job);
-      this.events.emit("job.enqueued", { job: subject, outcome: result.outcome });
-    }
-    return toEnqueued(job, result);
+  #announce(job: NewJob, result: EnqueueResult): void {
+    if (!this.events.hasListener("job.enqueued")) return;
+    const answered = result.outcome === "created" ? job : "job" in result ? result.job : null;
+    if (answered === null || result.outcome === "refused" || result.outcome === "key_reused") return;
+    const outcome = result.outcome === "repeated" ? "duplicate" : result.outcome;
+    this.events.emit("job.enqueued", { job: subjectOf(answered), outcome });
   }
 
   // ── reading ───────────────────────────────────────────────────────────────
@@ -450,12 +468,29 @@ function areMade(jobs: readonly (NewJob | Promise<NewJob>)[]): jobs is readonly 
   return !jobs.some((job) => job instanceof Promise);
 }
 
+/** @throws {JobsError} IDEMPOTENCY_KEY_REUSED, JOB_GONE */
 function toEnqueued<Payload, Result>(job: NewJob, result: EnqueueResult): Enqueued<Payload, Result> | Refused {
-  if (result.outcome === "refused") return { ...result, job: null };
-  if (result.outcome !== "created") return { outcome: result.outcome, job: toJob<Payload, Result>(result.job) };
-  const { state, createdAt, runAt } = result;
-  const record = newRecord(job, { state, createdAt, runAt });
-  return { outcome: "created", job: toJob<Payload, Result>(record) };
+  const answer = (outcome: Enqueued["outcome"], record: JobRecord, isRepeated = false) => ({
+    outcome,
+    isRepeated,
+    job: toJob<Payload, Result>(record),
+  });
+  switch (result.outcome) {
+    case "created": {
+      const { state, createdAt, runAt } = result;
+      return answer("created", newRecord(job, { state, createdAt, runAt }));
+    }
+    case "duplicate":
+    case "replaced":
+      return answer(result.outcome, result.job);
+    case "repeated":
+      if (result.job === null) throw jobGoneError(job.type, result.id);
+      return answer("duplicate", result.job, true);
+    case "key_reused":
+      throw keyReusedError(job.type, job.idempotency?.key ?? null);
+    case "refused":
+      return { ...result, job: null };
+  }
 }
 
 /**

@@ -54,7 +54,10 @@ export interface Store<Tx = never> {
    * decides by `onConflict` (see `UniqueClaim`).
    * A job that its type's intake refuses (`takeIn`, intake.ts) is answered `refused` and leaves nothing; children of a completed
    * job are never refused. A job with a group takes the place that `placeOf` (fairness.ts) gives it.
-   * With `tx`, a refusal is thrown as ENQUEUE_REFUSED, and it runs inside the caller's transaction: the jobs exist when and if that commits. A store whose transactions are
+   * Before all that, an idempotency key that is known decides (see `Idempotency`). Of two calls that use one key at the same moment, in
+   * whichever processes, the second waits until the first is committed or undone.
+   * With `tx`, a refusal is thrown as ENQUEUE_REFUSED, a key that stands for something else as IDEMPOTENCY_KEY_REUSED and one whose job
+   * is gone as JOB_GONE, and it runs inside the caller's transaction: the jobs exist when and if that commits. A store whose transactions are
    * synchronous does everything before it returns, and throws instead of rejecting.
    */
   enqueue(jobs: readonly NewJob[], tx?: Tx): Promise<readonly EnqueueResult[]>;
@@ -127,6 +130,7 @@ export interface Store<Tx = never> {
   /**
    * Deletes completed and cancelled jobs that ended longer ago than `retentionMs`, with all that belongs to them; first ended,
    * first deleted. A store that lets go of whole days may keep a job until its day is over, and drop more than the limit. A blob that cannot be deleted now is tried again at the next prune.
+   * Idempotency keys whose period is over go as well, a bounded number at a time.
    */
   prune(request: { readonly retentionMs: number; readonly limit: number }): Promise<{ readonly pruned: number }>;
   /** Brings the schema up to date. Safe to run twice and from two processes at once. */
@@ -164,6 +168,23 @@ export interface NewJob {
   readonly intake: IntakeDefaults | null;
   /** Who enqueues it, where callers have limits of their own. */
   readonly caller: string | null;
+  /** Of a child it is not looked at: that it is added once is ensured by the hold. */
+  readonly idempotency: Idempotency | null;
+}
+
+/**
+ * The key of a request, which adds at most one job within `periodMs`, however often and wherever it is sent. The job that the first
+ * enqueue under the key was answered with (created, duplicate, replaced) is the one the key stands for; one that was refused leaves
+ * the key free. Until its period is over, `repeated` answers the same fingerprint and `key_reused` another one; nothing is added. A job
+ * id that exists counts as created here, too: the call that is sent again after an unknown outcome hears what it would have heard.
+ */
+export interface Idempotency {
+  /** Holds for all types and callers alike: who has keys of their own is part of it. */
+  readonly key: string;
+  /** Tells whether the key is used for the same thing. */
+  readonly fingerprint: string;
+  /** From the first enqueue on. */
+  readonly periodMs: number;
 }
 
 /**
@@ -195,6 +216,9 @@ export type EnqueueResult =
       readonly runAt: number;
     }
   | { readonly outcome: "duplicate" | "replaced"; readonly job: JobRecord }
+  /** `id`: the job that the idempotency key stands for. `job` null: it has been deleted since. */
+  | { readonly outcome: "repeated"; readonly id: JobId; readonly job: JobRecord | null }
+  | { readonly outcome: "key_reused" }
   | Refusal;
 
 // ── claim and settle ────────────────────────────────────────────────────────

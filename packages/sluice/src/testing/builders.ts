@@ -6,6 +6,7 @@ import type { AttemptError, Hold, JobId } from "../job.js";
 import type {
   ClaimedJob,
   ClaimRequest,
+  Idempotency,
   NewJob,
   OperatorCommand,
   Settlement,
@@ -40,8 +41,13 @@ export function aNewJob(overrides: Partial<NewJob> = {}): NewJob {
     controls: null,
     intake: null,
     caller: null,
+    idempotency: null,
     ...overrides,
   };
+}
+
+export function anIdempotency(overrides: Partial<Idempotency> = {}): Idempotency {
+  return { key: "request-1", fingerprint: "the same", periodMs: 3_600_000, ...overrides };
 }
 
 export function aUniqueClaim(overrides: Partial<UniqueClaim> = {}): UniqueClaim {

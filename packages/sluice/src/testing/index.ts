@@ -11,6 +11,7 @@ export {
   aNewJob,
   anEdit,
   anError,
+  anIdempotency,
   aStep,
   aUniqueClaim,
   cancelOf,

@@ -7,7 +7,16 @@ import fc from "fast-check";
 import { expect } from "vitest";
 import { failReasons, jobStates, type Controls, type Hold, type JobId } from "../job.js";
 import type { SettingsPatch } from "../settings.js";
-import type { BeatAnswer, ClaimedType, NewJob, OperatorCommand, Settlement, Store, UniqueClaim } from "../store.js";
+import type {
+  BeatAnswer,
+  ClaimedType,
+  Idempotency,
+  NewJob,
+  OperatorCommand,
+  Settlement,
+  Store,
+  UniqueClaim,
+} from "../store.js";
 import { memory } from "../stores/memory/index.js";
 import { aBeat, aNewJob, anError, cancelOf, completeOf, failOf, releaseOf, retryOf, snoozeOf } from "./builders.js";
 import { ManualClock } from "./manual-clock.js";
@@ -124,6 +133,11 @@ export function aCommand(): fc.Arbitrary<Command> {
     group: fc.constantFrom(null, "g1", "g2"),
     cost: fc.constantFrom(1, 0.5),
   });
+  const idempotency: fc.Arbitrary<Idempotency> = fc.record({
+    key: fc.constantFrom("request-1", "request-2"),
+    fingerprint: fc.constantFrom("one", "one", "other"),
+    periodMs: fc.constantFrom(2_500, 100_000),
+  });
   const intake: fc.Arbitrary<NewJob["intake"]> = fc.record({
     limit: fc.constantFrom(null, { maxBacklog: 3 }),
     whenOff: fc.constantFrom("hold", "reject"),
@@ -140,6 +154,7 @@ export function aCommand(): fc.Arbitrary<Command> {
     controls: fc.option(controls, { freq: 1 }),
     intake: fc.oneof({ weight: 4, arbitrary: fc.constant(null) }, intake),
     caller: fc.constantFrom(null, null, "key-1"),
+    idempotency: fc.option(idempotency, { freq: 1 }),
   });
   const ending: fc.Arbitrary<Ending> = fc.oneof(
     fc.record({ kind: fc.constant("complete" as const), child: fc.option(job, { freq: 1 }) }),

@@ -2,12 +2,13 @@
  * All jobs of a memory store, as the book that the moves change; and the hints that come of it.
  */
 import { hasEnded, isWaiting } from "../../job.js";
-import type { AttemptRecord, JobId, JobState } from "../../job.js";
+import type { AttemptRecord, JobId, JobRecord, JobState } from "../../job.js";
 import { Keys } from "../../keys.js";
 import type { Turns } from "../../fairness.js";
+import type { KeptKey } from "../../idempotency.js";
 import { intakeOf } from "../../intake.js";
 import type { Intake } from "../../intake.js";
-import { move } from "../../moves.js";
+import { move, toRecord } from "../../moves.js";
 import type { Book } from "../../moves.js";
 import { defaultSettings } from "../../settings.js";
 import type { TypeSettings } from "../../settings.js";
@@ -20,6 +21,7 @@ export class MemoryBook implements Book<MemoryRow> {
   now = 0;
   readonly keys = new Keys<MemoryRow>();
   readonly rows = new Map<JobId, MemoryRow>();
+  readonly #kept = new Map<string, KeptKey>();
   readonly typesSeen = new Set<string>();
   readonly settings = new Map<string, TypeSettings>();
   /** By the names of rates: until when each is spent. */
@@ -36,6 +38,23 @@ export class MemoryBook implements Book<MemoryRow> {
 
   find(id: JobId): MemoryRow | undefined {
     return this.rows.get(id);
+  }
+
+  recordOf(id: JobId): JobRecord | null {
+    const row = this.rows.get(id);
+    return row === undefined ? null : toRecord(row);
+  }
+
+  keptKey(key: string): KeptKey | undefined {
+    return this.#kept.get(key);
+  }
+
+  keepKey(key: string, kept: KeptKey): void {
+    this.#kept.set(key, kept);
+  }
+
+  dropExpiredKeys(): void {
+    for (const [key, { expiresAt }] of this.#kept) if (this.now >= expiresAt) this.#kept.delete(key);
   }
 
   select(isWanted: (row: MemoryRow) => boolean): MemoryRow[] {

@@ -298,10 +298,7 @@ export class MemoryStore implements Store {
 
   async get(ids: readonly JobId[]): Promise<readonly (JobRecord | null)[]> {
     this.#open();
-    return ids.map((id) => {
-      const row = this.#book.rows.get(id);
-      return row === undefined ? null : toRecord(row);
-    });
+    return ids.map((id) => this.#book.recordOf(id));
   }
 
   async history(id: JobId): Promise<JobHistory> {
@@ -363,6 +360,7 @@ export class MemoryStore implements Store {
       this.#book.keys.forget(row);
       this.blobs.removeNow(row.blob);
     }
+    this.#book.dropExpiredKeys();
     this.#freeStuckKeys();
     return { pruned: old.length };
   }

@@ -2,23 +2,25 @@
  * The jobs that one call touches, on the desk of one transaction: their rows locked and read, changed by the moves (moves.ts) in
  * memory, and what has become of them written back, each table with one statement.
  *
- * Everybody locks in one order, so that nobody waits in a circle: what types take in, keys by name, jobs by id, and last the limits
- * of types whose keys get free. A claim waits for limits only, locks jobs that nobody has locked, and
- * takes no key away: a key that is held while pending counts as given back as soon as its job is no longer waiting, and whoever
- * opens it on a desk finds that out.
+ * Everybody locks in one order, so that nobody waits in a circle: idempotency keys, what types take in, unique keys by name, jobs by
+ * id, and last the limits of types whose keys get free. A claim waits for limits only, locks jobs that nobody has locked, and takes
+ * no key away: a key that is held while pending counts as given back as soon as its job is no longer waiting, and whoever opens it on
+ * a desk finds that out.
  */
 import { hasEnded } from "../../job.js";
-import type { AttemptRecord, JobId, JobState } from "../../job.js";
+import type { AttemptRecord, JobId, JobRecord, JobState } from "../../job.js";
 import type { Turns } from "../../fairness.js";
+import type { KeptKey } from "../../idempotency.js";
 import type { Intake } from "../../intake.js";
 import { Keys } from "../../keys.js";
-import { dueAt, giveBackKey, newRecord } from "../../moves.js";
+import { dueAt, giveBackKey, newRecord, toRecord } from "../../moves.js";
 import type { Book, Row } from "../../moves.js";
 import type { AuditRecord, NewJob } from "../../store.js";
 import { TryAgain } from "./database.js";
 import { Arrivals } from "./arrivals.js";
 import type { Effects } from "./effects.js";
 import { freeKeys } from "./hold.js";
+import type { IdempotencyKeys } from "./idempotency-keys.js";
 import { insertJobs } from "./insert.js";
 import { historyColumns, isId, jobColumns, jsonOrNull, storable, toRow } from "./rows.js";
 import type { JobRow } from "./rows.js";
@@ -41,6 +43,8 @@ export interface DeskOptions {
   readonly keys?: readonly string[];
   /** Jobs that are about to be added: what their types take in, and whose turn it is in them. */
   readonly arrivals?: readonly NewJob[];
+  /** Of the arrivals: claimed before the desk is opened, and closed after it. */
+  readonly idempotency?: IdempotencyKeys;
   /** Whether payloads are needed: to compare, to answer or to audit them. They may be large. */
   readonly withPayload: boolean;
 }
@@ -57,6 +61,7 @@ export class Desk implements Book<DeskRow> {
   readonly #blobs: string[] = [];
   readonly #withoutSteps: JobId[] = [];
   #arrivals: Arrivals | null = null;
+  #idempotency: IdempotencyKeys | null = null;
   /** Concurrency keys with one job less. */
   readonly #freed: string[] = [];
   readonly #moved: { readonly row: DeskRow; readonly from: JobState | null }[] = [];
@@ -66,8 +71,9 @@ export class Desk implements Book<DeskRow> {
     this.#sql = sql;
   }
 
-  static async open(sql: Sql, { ids, keys = [], arrivals = [], withPayload }: DeskOptions): Promise<Desk> {
+  static async open(sql: Sql, { ids, keys = [], arrivals = [], idempotency, withPayload }: DeskOptions): Promise<Desk> {
     const desk = new Desk(sql);
+    desk.#idempotency = idempotency ?? null;
     if (arrivals.length > 0) desk.#arrivals = await Arrivals.open(sql, arrivals);
     await desk.#load(ids.filter(isId), keys, withPayload);
     return desk;
@@ -77,6 +83,19 @@ export class Desk implements Book<DeskRow> {
 
   find(id: JobId): DeskRow | undefined {
     return this.#rows.get(id);
+  }
+
+  recordOf(id: JobId): JobRecord | null {
+    const row = this.#rows.get(id);
+    return row === undefined ? (this.#idempotency?.recordOf(id) ?? null) : toRecord(row);
+  }
+
+  keptKey(key: string): KeptKey | undefined {
+    return this.#idempotency?.kept(key);
+  }
+
+  keepKey(key: string, kept: KeptKey): void {
+    this.#idempotency?.keep(key, kept);
   }
 
   intakeOf(job: NewJob): Intake | null {

@@ -1,26 +1,48 @@
 /**
  * Adds jobs. Most need one statement; those with a unique key, a group or a limit go through the desk, where others' are known.
+ * Those with an idempotency key claim it first, and the first under its key then goes the way of its like.
  */
 import type { JobState } from "../../job.js";
 import { created, dueAt, enqueueOne } from "../../moves.js";
 import type { EnqueueResult, NewJob } from "../../store.js";
 import { firstState } from "../../transition.js";
+import { TryAgain } from "./database.js";
 import { Desk } from "./desk.js";
 import type { Effects } from "./effects.js";
+import { IdempotencyKeys } from "./idempotency-keys.js";
 import { insertJobs } from "./insert.js";
 import type { Sql } from "./sql.js";
 
 /** In a transaction that may hold more than this. */
 export async function enqueue(sql: Sql, jobs: readonly NewJob[], effects: Effects): Promise<readonly EnqueueResult[]> {
+  const idempotency = await IdempotencyKeys.claim(sql, jobs);
+  try {
+    const results = await enqueueClaimed(sql, jobs, { effects, idempotency });
+    await idempotency.close();
+    return results;
+  } catch (error) {
+    if (error instanceof TryAgain) await idempotency.letGo();
+    throw error;
+  }
+}
+
+async function enqueueClaimed(
+  sql: Sql,
+  jobs: readonly NewJob[],
+  { effects, idempotency }: { readonly effects: Effects; readonly idempotency: IdempotencyKeys },
+): Promise<readonly EnqueueResult[]> {
   // With a job that must be asked for go all of its type: each is judged by what those before it left.
   const asked = new Set(jobs.filter(mustBeAsked).map(({ type }) => type));
-  const plain = jobs.filter((job) => job.unique === null && !asked.has(job.type));
+  const plain = jobs.filter((job) => job.unique === null && !asked.has(job.type) && idempotency.isFirst(job));
   const byJob = (await enqueuePlain(sql, plain, effects)) ?? new Map<NewJob, EnqueueResult>();
+  for (const job of byJob.keys()) idempotency.added(job);
   const others = jobs.filter((job) => !byJob.has(job));
   if (others.length > 0) {
     const keys = others.flatMap(({ unique }) => unique?.key ?? []);
     const ids = others.map(({ id }) => id);
-    const desk = await Desk.open(sql, { ids, keys, arrivals: others, withPayload: keys.length > 0 });
+    const withPayload = keys.length > 0 || others.some((job) => job.idempotency !== null);
+    const desk = await Desk.open(sql, { ids, keys, arrivals: others, idempotency, withPayload });
+    await idempotency.readJobs(others);
     for (const job of others) byJob.set(job, enqueueOne(desk, job));
     await desk.close(effects);
   }
@@ -33,7 +55,7 @@ export async function enqueueAtOnce(
   jobs: readonly NewJob[],
   effects: Effects,
 ): Promise<readonly EnqueueResult[] | null> {
-  if (jobs.some((job) => job.unique !== null || mustBeAsked(job))) return null;
+  if (jobs.some((job) => job.unique !== null || job.idempotency !== null || mustBeAsked(job))) return null;
   const byJob = await enqueuePlain(sql, jobs, effects);
   return byJob === null ? null : jobs.map((job) => byJob.get(job)!);
 }

@@ -52,7 +52,8 @@ export async function insertJobs(
   return { now: Number(now), added: added === null ? null : new Set(JSON.parse(added) as string[]) };
 }
 
-function checkId(id: string): string {
+/** @throws {JobsError} INVALID_OPTIONS */
+export function checkId(id: string): string {
   if (isId(id)) return id;
   throw new JobsError(
     "INVALID_OPTIONS",

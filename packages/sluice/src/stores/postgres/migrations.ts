@@ -405,4 +405,14 @@ const migrations: readonly string[] = [
 
   ${flowRoutines}
   `,
+  `
+  -- The job that each request with a key was answered with. Kept for its period, also when the job is deleted.
+  create table sluice.idempotency_keys (
+    key text primary key,
+    fingerprint text not null,
+    job uuid not null,
+    expires_at bigint not null
+  );
+  create index idempotency_keys_expiry on sluice.idempotency_keys (expires_at);
+  `,
 ];

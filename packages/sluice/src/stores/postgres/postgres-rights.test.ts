@@ -14,6 +14,7 @@ import {
   aCommand,
   aNewJob,
   anEdit,
+  anIdempotency,
   aStep,
   aUniqueClaim,
   completeOf,
@@ -186,6 +187,11 @@ async function live(store: PostgresStore, name: string): Promise<void> {
   await store.history(held.id);
   await store.list({ filter: { types: [name], correlation: { order: "2" } }, page: { before: null, limit: 10 } });
   await store.audit({ jobId: held.id, limit: 10 });
+
+  // A request with a key, sent twice.
+  const idempotency = anIdempotency({ key: name });
+  await store.enqueue([job({ idempotency, due: { afterMs: 3_600_000 } })]);
+  await store.enqueue([job({ idempotency })]);
 
   // Completed at once, in a transaction of the application's, cancelled; of an old day, and of none.
   await store.enqueue([

@@ -43,6 +43,7 @@ export async function prune(
     await unlessLocked(() => database.rows("select sluice.drop_day($1::date, $2, $3)", [day, endedBefore, now]));
   }
   await database.rows(dropExpiredKeys, [now]);
+  await database.rows(dropIdempotencyKeys, [now]);
   await database.rows(dropSpentRates, [now]);
   await database.rows(dropOldTurns, [(now - dayMs) * 1_000]);
   await database.rows(dropUnfinishedBlobs, [now - dayMs]);
@@ -123,6 +124,18 @@ const dropExpiredKeys = `
     where until <= $1::bigint
       and not exists (select 1 from sluice.keys as next where next.key = '>' || keys.key)
     order by until
+    limit 1000
+    for update skip locked
+  )`;
+
+// idempotency_keys_expiry. A bounded number at a time. One that is used just now is left alone.
+const dropIdempotencyKeys = `
+  delete from sluice.idempotency_keys
+  where key in (
+    select key
+    from sluice.idempotency_keys
+    where expires_at <= $1::bigint
+    order by expires_at
     limit 1000
     for update skip locked
   )`;

@@ -4,6 +4,7 @@
  */
 import { placeOf } from "../../fairness.js";
 import type { Turns } from "../../fairness.js";
+import { keptOf, usedBefore } from "../../idempotency.js";
 import { arrivalOf, intakeOf, rateNames, takeIn } from "../../intake.js";
 import type { Intake } from "../../intake.js";
 import type { HeldBy } from "../../job.js";
@@ -11,6 +12,7 @@ import type { EnqueueResult, NewJob } from "../../store.js";
 import { conflictMove, firstState } from "../../transition.js";
 import { leaveKey } from "./hold.js";
 import { noteIdTime } from "./id-times.js";
+import { keepKey, keptKey } from "./idempotency-keys.js";
 import { keepSpent, spentOf } from "./rates.js";
 import { correlationOf, dueAt, findById, findByKey, jsonOrNull, rerunKey, toRecord } from "./rows.js";
 import type { JobRow } from "./rows.js";
@@ -23,10 +25,28 @@ export function enqueue(session: Session, jobs: readonly NewJob[]): readonly Enq
 
 /** Part of work that was taken in before: held where others are refused. */
 export function enqueueChildren(session: Session, jobs: readonly NewJob[]): void {
-  for (const job of jobs) enqueueOne(session, job, true);
+  for (const job of jobs) addOne(session, job, true);
 }
 
-function enqueueOne(session: Session, job: NewJob, isChild = false): EnqueueResult {
+function enqueueOne(session: Session, job: NewJob): EnqueueResult {
+  const { idempotency } = job;
+  if (idempotency === null) return addOne(session, job);
+  const kept = keptKey(session, idempotency.key);
+  const used = usedBefore(idempotency, kept, session.now);
+  // The very call that is sent again is the first one, whatever has become of the key.
+  if (used !== "first" && findById(session, job.id) === undefined) {
+    if (used === "key_reused") return { outcome: used };
+    const row = findById(session, kept!.jobId);
+    return { outcome: used, id: kept!.jobId, job: row === undefined ? null : toRecord(row) };
+  }
+
+  const result = addOne(session, job);
+  const keeping = used === "first" ? keptOf(idempotency, { id: job.id, result, now: session.now }) : null;
+  if (keeping !== null) keepKey(session, idempotency.key, keeping);
+  return result;
+}
+
+function addOne(session: Session, job: NewJob, isChild = false): EnqueueResult {
   const { now } = session;
   const due = dueAt(job, now);
   const state = firstState(due, now);

@@ -242,4 +242,14 @@ const migrations: readonly string[] = [
     primary key (type, priority, group_name)
   ) strict, without rowid;
   `,
+  `
+  -- The job that each request with a key was answered with. Kept for its period, also when the job is deleted.
+  create table sluice_idempotency_keys (
+    key text primary key,
+    fingerprint text not null,
+    job text not null,                   -- sluice_jobs.id
+    expires_at integer not null
+  ) strict, without rowid;
+  create index sluice_idempotency_keys_expiry on sluice_idempotency_keys (expires_at);
+  `,
 ];

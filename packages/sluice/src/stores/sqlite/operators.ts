@@ -7,6 +7,7 @@ import { amendMove, firstState } from "../../transition.js";
 import { deleteCorrelations, giveBackKey, startAfresh, takeKeyIfFree } from "./enqueue.js";
 import { page } from "./reading.js";
 import { freeStuckKeys, leaveKey } from "./hold.js";
+import { pruneKeys } from "./idempotency-keys.js";
 import { pruneSpent } from "./rates.js";
 import { findById, jsonOrNull, rerunKey } from "./rows.js";
 import type { JobRow } from "./rows.js";
@@ -122,6 +123,7 @@ export function prune(
   session.sql(deleteWorkers).run(endedBefore);
   session.sql(deleteOldTurns).run((session.now - 86_400_000) * 1_000);
   pruneSpent(session);
+  pruneKeys(session);
   freeStuckKeys(session);
   return { pruned: old.length };
 }

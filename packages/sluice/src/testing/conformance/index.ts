@@ -7,6 +7,7 @@ import { ManualClock } from "../manual-clock.js";
 import { blobCases } from "./blobs.js";
 import { claimCases } from "./claim.js";
 import { enqueueCases } from "./enqueue.js";
+import { idempotencyCases } from "./idempotency.js";
 import { leaseCases } from "./leases.js";
 import { operatorCases } from "./operators.js";
 import { readingCases } from "./reading.js";
@@ -54,6 +55,7 @@ export function describeStore(target: ConformanceTarget): void {
   framework.describe(`${name} store`, () => {
     framework.describe("enqueue", () => enqueueCases(testCase));
     framework.describe("unique keys", () => uniqueCases(testCase));
+    framework.describe("idempotency keys", () => idempotencyCases(testCase));
     framework.describe("claim", () => claimCases(testCase));
     framework.describe("settle", () => settleCases(testCase));
     framework.describe("leases", () => leaseCases(testCase));

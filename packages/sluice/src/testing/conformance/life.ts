@@ -9,6 +9,7 @@ import { breakerCases } from "./life/breakers.js";
 import { endingCases } from "./life/endings.js";
 import { flowCases } from "./life/flow.js";
 import { hookCases } from "./life/hooks.js";
+import { idempotencyCases } from "./life/idempotency.js";
 import { leaseCases } from "./life/leases.js";
 import { operatorCases } from "./life/operators.js";
 import { settingsCases } from "./life/settings.js";
@@ -46,6 +47,7 @@ export function describeLife(target: ConformanceTarget): void {
     framework.describe("flow control", () => flowCases(lifeCase));
     framework.describe("circuit breakers", () => breakerCases(lifeCase));
     framework.describe("unique jobs", () => uniqueCases(lifeCase));
+    framework.describe("repeated requests", () => idempotencyCases(lifeCase));
     framework.describe("stopping", () => stoppingCases(lifeCase));
     framework.describe("lost leases", () => leaseCases(lifeCase));
     framework.describe("suspects", () => suspectCases(lifeCase));

@@ -3,7 +3,18 @@
  */
 import assert from "node:assert/strict";
 import type { FencedWrite, Settlement, StepWrite, StoreCapabilities, TransactResult } from "../../store.js";
-import { aNewJob, aStep, aUniqueClaim, cancelOf, completeOf, failOf, releaseOf, retryOf } from "../builders.js";
+import {
+  anIdempotency,
+  aNewJob,
+  aStep,
+  aUniqueClaim,
+  cancelOf,
+  completeOf,
+  failOf,
+  releaseOf,
+  retryOf,
+} from "../builders.js";
+import { hour, minute } from "./scene.js";
 import type { Scene, TestCase } from "./scene.js";
 
 type Transactions = StoreCapabilities["transactions"];
@@ -230,6 +241,63 @@ function enqueueing(test: TestCase, transact: Transact): void {
     await transact(scene, [(tx) => scene.store.enqueue([job], tx)], settles(completeOf(held)));
 
     assert.deepEqual(await scene.store.get([job.id]), [null]);
+  });
+
+  test("an idempotency key is respected inside a transaction, and taken by it", async (scene) => {
+    const { held } = await withTable(scene);
+    const idempotency = anIdempotency();
+    const [first, second] = [aNewJob({ idempotency }), aNewJob({ idempotency })];
+    const work: Work = [first, second].map((job) => (tx) => scene.store.enqueue([job], tx));
+
+    await transact(scene, work, settles(completeOf(held)));
+
+    assert.deepEqual(await scene.store.get([second.id]), [null]);
+    const again = await scene.add({ idempotency });
+    assert.equal(again.outcome === "repeated" && again.id, first.id);
+  });
+
+  test("the idempotency key of a transaction that is rolled back is free", async (scene) => {
+    const { held } = await withTable(scene);
+    const idempotency = anIdempotency();
+    const fails = () => {
+      throw new Error("Constraint failed.");
+    };
+    const work: Work = [(tx) => scene.store.enqueue([aNewJob({ idempotency })], tx), fails];
+    await assert.rejects(transact(scene, work, settles(completeOf(held))), /Constraint failed/);
+
+    const result = await scene.add({ idempotency: { ...idempotency, fingerprint: "something else" } });
+
+    assert.equal(result.outcome, "created");
+  });
+
+  test("an idempotency key that stands for something else is an error inside a transaction", async (scene) => {
+    const { held } = await withTable(scene);
+    const idempotency = anIdempotency();
+    await scene.enqueue({ idempotency });
+    const job = aNewJob({ idempotency: { ...idempotency, fingerprint: "something else" } });
+
+    const work: Work = [(tx) => scene.store.enqueue([job], tx)];
+    await assert.rejects(transact(scene, work, settles(completeOf(held))), {
+      code: "IDEMPOTENCY_KEY_REUSED",
+      details: { type: job.type, key: idempotency.key },
+    });
+
+    assert.equal(await scene.state(held.id), "processing");
+  });
+
+  test("an idempotency key whose job is gone is an error inside a transaction", async (scene) => {
+    const idempotency = anIdempotency({ periodMs: 10 * hour });
+    const { id } = await scene.jobIn("completed", { idempotency });
+    scene.clock.advance(hour);
+    await scene.store.prune({ retentionMs: minute, limit: 10 });
+    const { held } = await withTable(scene);
+    const job = aNewJob({ idempotency });
+
+    const work: Work = [(tx) => scene.store.enqueue([job], tx)];
+    await assert.rejects(transact(scene, work, settles(completeOf(held))), {
+      code: "JOB_GONE",
+      details: { type: job.type, id },
+    });
   });
 
   test("a job enqueued in a transaction hints at work", async (scene) => {
