@@ -2,7 +2,7 @@
  * A process of its own on the store of sqlite-files.test.ts and race.test.ts. Takes an order on its command line, says what came of it,
  * and ends, if it is not killed first.
  */
-import { aClaim, aBeat, aNewJob, completeOf } from "../../testing/index.js";
+import { aClaim, aBeat, aNewJob, anIdempotency, completeOf } from "../../testing/index.js";
 import { sqlite } from "./index.js";
 
 const [order, path] = process.argv.slice(2) as [string, string];
@@ -29,6 +29,21 @@ switch (order) {
     const counted = store.connection.prepare("select count(*) as n from sluice_jobs where type = 'uncommitted'");
     process.send!(counted.get());
     setInterval(() => undefined, 1_000);
+    break;
+  }
+
+  // Sends fifty requests with keys of their own, and one of them fifty times more; each in a call of its own.
+  case "request": {
+    const store = await sqlite({ path });
+    process.send!("ready");
+    await new Promise((resolve) => process.once("message", resolve));
+
+    const keys = Array.from({ length: 50 }, (_, n) => [`request-${n}`, "one and the same"]).flat();
+    const results = await Promise.all(
+      keys.map((key) => store.enqueue([aNewJob({ idempotency: anIdempotency({ key }) })])),
+    );
+    await store.close();
+    process.send!(results.flat());
     break;
   }
 
