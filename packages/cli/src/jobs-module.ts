@@ -17,7 +17,7 @@ export interface JobsModule {
 export async function loadJobs(path: string): Promise<JobsModule> {
   const file = resolve(path);
   if (!existsSync(file)) throw new Refusal(`--jobs names ${path}, and there is no such file.`);
-  const exported = await import(pathToFileURL(file).href).catch((cause: unknown) => {
+  const exported: unknown = await import(pathToFileURL(file).href).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new Refusal(`${path} cannot be loaded: ${why}`);
   });

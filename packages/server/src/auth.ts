@@ -142,7 +142,7 @@ const forwarded = ["x-forwarded-for", "x-forwarded-host", "forwarded", "via", "x
  * From this machine, and not through a proxy that stands here for others. The Host must be this machine, too: a page of another
  * site whose name was made to point here (DNS rebinding) sends its own.
  */
-export function isLocal({ socket, headers }: FastifyRequest): boolean {
+function isLocal({ socket, headers }: FastifyRequest): boolean {
   return (
     isLoopback(socket.remoteAddress ?? "") &&
     isLoopback((headers.host ?? "").replace(/:\d+$/, "")) &&

@@ -56,7 +56,7 @@ async function runBulk(queue: Queue<unknown>, order: BulkOrder, ctx: Context): P
   const progress = { done: 0, skipped: 0 };
   if (order.action === "retry" && order.canary > 0) {
     const verdict = await sendCanary(queue, order, ctx);
-    if (verdict.failed !== null) return fail(verdict.failed) as HandlerResult<BulkResult>;
+    if (verdict.failed !== null) return fail(verdict.failed);
     progress.done += verdict.done;
   }
   let cursor: string | null = null;

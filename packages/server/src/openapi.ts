@@ -66,7 +66,7 @@ export function openApiDocument({ version, prefix }: { readonly version: string;
     servers: [{ url: prefix === "" ? "/" : prefix, description: "Where this document comes from." }],
     tags,
     security: [{ key: [] }, { session: [] }],
-    paths: paths as never,
+    paths: paths,
     components: {
       securitySchemes: {
         key: { type: "http", scheme: "bearer", description: "An API key: slu_…" },

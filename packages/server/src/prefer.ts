@@ -6,7 +6,7 @@ export interface Preferences {
   readonly respondAsync: boolean;
 }
 
-export const longestWaitS = 60;
+const longestWaitS = 60;
 
 /** Preferences that are not known, or not understood, are ignored, as the RFC has it. */
 export function preferencesOf(header: string | readonly string[] | undefined): Preferences {

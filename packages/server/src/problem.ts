@@ -4,7 +4,7 @@
  */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { isRetryable, JobsError, type Issue } from "sluice";
-import { z } from "zod";
+import type { z } from "zod";
 import { statusOfProblem, titleOfProblem, typeOfProblem } from "./contract/problems.js";
 import type { FieldError, ProblemBody, ProblemCode } from "./contract/problems.js";
 

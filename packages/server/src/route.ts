@@ -49,7 +49,7 @@ export type Mount = <Params extends z.ZodType, Query extends z.ZodType, Body ext
 
 export function mounter(app: FastifyInstance, deps: RouteDeps): Mount {
   return (endpoint, handle) => {
-    const judge = judgeOf(endpoint as Endpoint, deps);
+    const judge = judgeOf(endpoint, deps);
     app.route({
       method: endpoint.method,
       url: endpoint.path.replace(/\{(\w+)\}/g, ":$1"),
@@ -60,7 +60,7 @@ export function mounter(app: FastifyInstance, deps: RouteDeps): Mount {
         try {
           const call = (await judge(request, reply)) as never;
           const answer = await (handle as (call: never) => Promise<Answer | null>)(call);
-          return answer === null ? reply : send(answer, endpoint as Endpoint, request, reply);
+          return answer === null ? reply : send(answer, endpoint, request, reply);
         } finally {
           if (!isHealth) deps.gate.leave();
         }

@@ -3,22 +3,22 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { defineJob, fixed, handle, NonRetryableError } from "sluice";
 import { z } from "zod";
 
-export const echo = defineJob({
+const echo = defineJob({
   type: "demo.echo",
   payload: z.object({ text: z.string().max(10_000), token: z.string().meta({ sensitive: true }).optional() }),
   result: z.object({ text: z.string() }),
 });
 
 /** One at a time for each thing. */
-export const index = defineJob({
+const index = defineJob({
   type: "demo.index",
   payload: z.object({ entityId: z.string() }),
   correlation: ({ entityId }) => ({ entityId }),
 });
 
-export const slow = defineJob({ type: "demo.slow", payload: z.object({ ms: z.number().min(0).max(600_000) }) });
+const slow = defineJob({ type: "demo.slow", payload: z.object({ ms: z.number().min(0).max(600_000) }) });
 
-export const broken = defineJob({
+const broken = defineJob({
   type: "demo.broken",
   payload: z.object({
     message: z.string().default("it is broken"),
@@ -27,17 +27,17 @@ export const broken = defineJob({
   retry: fixed({ attempts: 2, delayMs: 3_600_000 }),
 });
 
-export const doomed = defineJob({ type: "demo.doomed", payload: z.object({ isGood: z.boolean().default(false) }) });
+const doomed = defineJob({ type: "demo.doomed", payload: z.object({ isGood: z.boolean().default(false) }) });
 
 /** Two a minute of each caller. */
-export const scarce = defineJob({
+const scarce = defineJob({
   type: "demo.scarce",
   payload: z.object({}),
   enqueueLimit: { ratePerCaller: { limit: 2, perMs: 60_000, burst: 2 } },
 });
 
 /** Nobody runs it. */
-export const orphan = defineJob({ type: "demo.orphan", payload: z.object({ n: z.number().optional() }) });
+const orphan = defineJob({ type: "demo.orphan", payload: z.object({ n: z.number().optional() }) });
 
 export const processors = [
   handle(echo, async ({ payload }) => ({ text: payload.text })),

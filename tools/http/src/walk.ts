@@ -251,7 +251,7 @@ export async function walk(options: WalkOptions): Promise<readonly Row[]> {
       headers: { "idempotency-key": key, "content-type": "application/x-ndjson" },
       body,
       duplex: "half",
-    } as Init);
+    });
     await new Promise((resolve) => setTimeout(resolve, 300));
     const second = await w.call("POST", "/v1/jobs/batch", {
       headers: { "idempotency-key": key },

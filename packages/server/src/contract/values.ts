@@ -12,8 +12,6 @@ export const State = z.enum(jobStates);
 export const Status = z.enum(["pending", "processing", "completed", "failed", "cancelled"]);
 export const Reason = z.string().trim().min(1).max(1_000).meta({ description: "Why; kept in the audit." });
 
-export const ByBody = z.strictObject({ reason: Reason.optional() });
-
 export const JobParams = z.strictObject({ id: JobId });
 export const TypeParams = z.strictObject({ type: TypeName });
 

@@ -40,7 +40,7 @@ export function bulkRoutes(mount: Mount, deps: Deps): void {
       const after = { action, q, asOf: text(asOf), canary, ratePerSecond };
       await queue.record([{ action: "bulk", target, type: bulkJob.type, after }], by);
     }
-    return enqueuedAnswer(enqueued, enqueued.job as Job, { principal, deps, applied: null });
+    return enqueuedAnswer(enqueued, enqueued.job, { principal, deps, applied: null });
   });
 }
 
@@ -88,7 +88,7 @@ async function preview({ queue }: Deps, { q, ratePerSecond }: BulkBody, principa
     isCut: cursor !== null,
     byType,
     byState,
-    oldest: oldest === null ? null : (oldest as Date).toISOString(),
+    oldest: oldest === null ? null : oldest.toISOString(),
     estimatedMs: Math.round((1_000 * matched) / ratePerSecond),
   };
 }
