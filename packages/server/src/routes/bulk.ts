@@ -1,5 +1,4 @@
 /** A command for all jobs that match: previewed, or begun as a job. */
-import type { Job } from "sluice";
 import { bulkJob } from "../bulk.js";
 import { jobs } from "../contract/index.js";
 import type { BulkBody } from "../contract/jobs.js";
