@@ -143,11 +143,18 @@ const forwarded = ["x-forwarded-for", "x-forwarded-host", "forwarded", "via", "x
  * site whose name was made to point here (DNS rebinding) sends its own.
  */
 function isLocal({ socket, headers }: FastifyRequest): boolean {
-  return (
-    isLoopback(socket.remoteAddress ?? "") &&
-    isLoopback((headers.host ?? "").replace(/:\d+$/, "")) &&
-    forwarded.every((name) => headers[name] === undefined)
-  );
+  if (!isFromHere(socket)) return false;
+  const { host = "" } = headers;
+  return isLoopback(host.replace(/:\d+$/, "")) && forwarded.every((name) => headers[name] === undefined);
+}
+
+/** Asked once for each connection. */
+const fromHere = new WeakMap<object, boolean>();
+
+function isFromHere(socket: FastifyRequest["socket"]): boolean {
+  let answer = fromHere.get(socket);
+  if (answer === undefined) fromHere.set(socket, (answer = isLoopback(socket.remoteAddress ?? "")));
+  return answer;
 }
 
 export function isLoopback(host: string): boolean {

@@ -6,12 +6,12 @@ import {
   defineJob,
   fail,
   handle,
+  Worker,
   type By,
   type Context,
   type HandlerResult,
-  type Processor,
-  type AnyDefinition,
   type Queue,
+  type Store,
 } from "sluice";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
@@ -48,8 +48,15 @@ const pageSize = 200;
 const canaryMs = 10 * 60 * 1_000;
 const canaryShare = 0.8;
 
-export function bulkProcessor(queue: Queue<unknown>): Processor<AnyDefinition> {
-  return handle(bulkJob, (job, ctx) => runBulk(queue, job.payload, ctx)) as Processor<AnyDefinition>;
+/** How long completed jobs are kept is for the application's workers to say: this one deletes none. */
+const neverMs = 1e13;
+
+/**
+ * Runs bulk actions, one at a time. They are few and can wait a second: it does not look whenever somebody enqueues something.
+ */
+export function bulkWorker(store: Store<unknown>, queue: Queue<unknown>): Worker<unknown> {
+  const processor = handle(bulkJob, (job, ctx) => runBulk(queue, job.payload, ctx));
+  return new Worker({ store, concurrency: 1, listens: false, retentionMs: neverMs, processors: [processor as never] });
 }
 
 async function runBulk(queue: Queue<unknown>, order: BulkOrder, ctx: Context): Promise<HandlerResult<BulkResult>> {

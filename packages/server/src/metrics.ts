@@ -21,6 +21,7 @@ export interface MetricsSources {
 export class Metrics {
   readonly #registry = new Registry();
   readonly #requests: Histogram<"method" | "route" | "status">;
+  readonly #series = new Map<string, Histogram.Internal<"method" | "route" | "status">>();
   readonly #stop: (() => void)[];
 
   constructor(sources: MetricsSources) {

@@ -4,10 +4,10 @@
  */
 import { readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from "fastify";
-import { Worker, type AnyDefinition, type Queue, type Store } from "sluice";
+import { type AnyDefinition, type Queue, type Store } from "sluice";
 import { asAuthenticate, KeyRing, keysAuthenticate, refuseOtherSites, type OwnAuthenticate } from "./auth.js";
 import { takeStreams } from "./body.js";
-import { bulkJob, bulkProcessor } from "./bulk.js";
+import { bulkJob, bulkWorker } from "./bulk.js";
 import { endpoints } from "./contract/index.js";
 import type { Access, Method } from "./contract/endpoint.js";
 import type { Deps } from "./deps.js";
@@ -78,13 +78,20 @@ export const sluiceService: FastifyPluginAsync<ServiceOptions> = async (app, opt
   takeStreams(app);
   app.setErrorHandler((error, request, reply) => answerProblem(error, request, reply));
   if (prefix !== "") app.setNotFoundHandler((request, reply) => answerProblem(nothingHere(), request, reply));
-  app.addHook("onRequest", async (request, reply) => {
-    void reply.headers({ ...usualHeaders, "x-request-id": request.id });
-    refuseOtherSites(request);
+  // With callbacks: a promise for each of them is a part of a small request that shows.
+  app.addHook("onRequest", (request, reply, done) => {
+    void reply.headers(usualHeaders).header("x-request-id", request.id);
+    try {
+      refuseOtherSites(request);
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
   });
-  app.addHook("onResponse", async (request, reply) => {
+  app.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? "none";
     metrics.answered({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1_000);
+    done();
   });
 
   const whoAsks = authenticate === undefined ? keysAuthenticate(ring!) : asAuthenticate(authenticate);
@@ -102,7 +109,7 @@ export const sluiceService: FastifyPluginAsync<ServiceOptions> = async (app, opt
   mountOtherMethods(app);
   await options.more?.(app, { live, principal: (request, access) => whoMay(whoAsks, request, access) });
 
-  const bulk = runsBulk ? new Worker({ store, concurrency: 1, processors: [bulkProcessor(queue)] }) : null;
+  const bulk = runsBulk ? bulkWorker(store, queue) : null;
   app.addHook("onReady", async () => bulk?.start());
   // Streams and waits end before the connections are waited for.
   app.addHook("preClose", async () => {

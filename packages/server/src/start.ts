@@ -2,6 +2,8 @@
  * The service as a process of its own: listens, and stops in the order that loses nothing. Without keys it is for this machine only,
  * and refuses any other address.
  */
+import { randomBytes } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import { pino } from "pino";
@@ -74,7 +76,7 @@ async function hasNoKeys({ queue }: ServiceOptions): Promise<boolean> {
 function bareApp(logger: FastifyBaseLogger, trustProxy: string | readonly string[] | undefined): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
-    genReqId: ({ headers }) => requestIdOf(headers["x-request-id"]),
+    genReqId: requestIds(),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
     ...(trustProxy !== undefined && { trustProxy: typeof trustProxy === "string" ? trustProxy : [...trustProxy] }),
     routerOptions: { maxParamLength: 500 },
@@ -96,9 +98,14 @@ function bareApp(logger: FastifyBaseLogger, trustProxy: string | readonly string
   return app;
 }
 
-/** A caller's, where it can be one; otherwise a new one. */
-function requestIdOf(header: string | readonly string[] | undefined): string {
-  return typeof header === "string" && /^[A-Za-z0-9._:-]{1,100}$/.test(header) ? header : uuidv7();
+/** A caller's, where it can be one; otherwise a new one: the process by chance, the request by number. */
+function requestIds(): (request: Pick<IncomingMessage, "headers">) => string {
+  const process = randomBytes(9).toString("base64url");
+  let count = 0;
+  return ({ headers: { "x-request-id": header } }) => {
+    if (typeof header === "string" && /^[A-Za-z0-9._:-]{1,100}$/.test(header)) return header;
+    return `${process}.${(++count).toString(36)}`;
+  };
 }
 
 /** What cannot be read as HTTP has no request to answer to: written to the connection by hand. */

@@ -86,7 +86,8 @@ export function viewOf(job: Job, definition: Shown | null): JobView {
   const secrets = new Secrets(look.hidden);
   const view = {
     ...job,
-    payload: masked(look.payload, job.payload, secrets),
+    // Where nothing is hidden there is nothing to mask; most jobs are like that.
+    payload: look.hidden.length === 0 ? job.payload : masked(look.payload, job.payload, secrets),
     isMasked: look.hidden.length > 0,
     correlation: job.correlation && viewOfCorrelation(job.correlation, secrets),
     trace: job.trace && viewOfTrace(job.trace, secrets),

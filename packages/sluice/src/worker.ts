@@ -48,6 +48,11 @@ export interface WorkerOptions<Tx> {
   readonly stuckAfterMs?: number;
   /** The longest sleep between looks at the store when nothing wakes the worker. Default 1,000. */
   readonly pollMs?: number;
+  /**
+   * Whether hints of the store wake the worker. Default true. False for one whose jobs are few and can wait for `pollMs`, on a store
+   * that is busy with others: each hint costs a look.
+   */
+  readonly listens?: boolean;
   /** How long a handler may take to end after its signal fired, before its slot is freed without it. Default 5,000. */
   readonly abortGraceMs?: number;
   /** How long completed and cancelled jobs are kept. Default 7 days. */
@@ -85,6 +90,7 @@ export class Worker<Tx = never> {
   /** What one claim asks for: all types whose jobs come one by one, or one type that comes in batches. */
   readonly #groups: readonly (readonly Processor[])[];
   readonly #concurrency: number;
+  readonly #listens: boolean;
   readonly #typeConcurrency: Readonly<Record<string, number>>;
   readonly #timing: { leaseMs: number; stuckAfterMs: number; pollMs: number; abortGraceMs: number };
   readonly #middleware: Middleware[] = [];
@@ -147,6 +153,7 @@ export class Worker<Tx = never> {
     this.#processors = byType(options.processors);
     this.#groups = inGroups(options.processors);
     this.#concurrency = checkCount("concurrency", options.concurrency ?? 10);
+    this.#listens = options.listens ?? true;
     this.#typeConcurrency = options.typeConcurrency ?? {};
     for (const [type, limit] of Object.entries(this.#typeConcurrency)) checkCount(`typeConcurrency.${type}`, limit);
     this.#timing = {
@@ -227,9 +234,11 @@ export class Worker<Tx = never> {
       throw error;
     }
     if (this.#state !== "running") return;
-    this.#unsubscribe = this.#store.subscribe((hint) => {
-      if (hint.work || (hint.ended && this.#limited.size > 0)) this.#wake();
-    });
+    if (this.#listens) {
+      this.#unsubscribe = this.#store.subscribe((hint) => {
+        if (hint.work || (hint.ended && this.#limited.size > 0)) this.#wake();
+      });
+    }
     this.#upkeep.start();
     this.#breakers.start();
     this.#wake();
