@@ -91,6 +91,25 @@ module.exports = {
       to: { path: "^packages/cli/" },
     },
     {
+      name: "library-knows-no-edge",
+      severity: "error",
+      from: { path: core },
+      to: { path: "^packages/(server|client)/" },
+    },
+    {
+      name: "service-knows-no-client",
+      severity: "error",
+      from: { path: "^packages/server/" },
+      to: { path: "^packages/(client|cli)/" },
+    },
+    {
+      name: "contract-knows-no-route",
+      comment: "What an endpoint is, said without knowing how it is done.",
+      severity: "error",
+      from: { path: "^packages/server/src/contract/" },
+      to: { path: "^packages/server/src/(?!contract/)" },
+    },
+    {
       name: "applications-use-public-exports",
       severity: "error",
       from: { path: "^(apps|examples|bench|tools|packages/(cli|server|client))/" },

@@ -59,8 +59,8 @@ export class KeyRing {
 
   async isEmpty(): Promise<boolean> {
     await this.#refresh();
-    const now = this.#now();
-    for (const key of this.#keys.values()) if (key.parent === null && isGood(key, now, this.#byId())) return false;
+    // One that is over counts, too: the end of the last key must not open the door.
+    for (const key of this.#keys.values()) if (key.parent === null) return false;
     return true;
   }
 

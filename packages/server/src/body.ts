@@ -89,8 +89,8 @@ function readAll(request: FastifyRequest, maxBytes: number): Promise<Uint8Array>
   });
 }
 
-function emptyBody(): Problem {
-  return new Problem("malformed_json", "The body is empty. Send a JSON value.", {
+export function emptyBody(advice = "Send a JSON value."): Problem {
+  return new Problem("malformed_json", `The body is empty. ${advice}`, {
     errors: [{ pointer: "", detail: "is empty" }],
   });
 }

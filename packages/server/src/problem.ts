@@ -53,7 +53,7 @@ export function answerProblem(error: unknown, request: FastifyRequest, reply: Fa
   const problem = toProblem(error);
   if (problem.status >= 500) request.log.error({ err: problem.cause ?? error }, "request failed");
   // A connection with the rest of an unread body on it is of no more use.
-  if (problem.status === 413) void reply.header("connection", "close");
+  if (!request.raw.complete) void reply.header("connection", "close");
   return reply
     .code(problem.status)
     .headers(problem.headers)

@@ -18,7 +18,7 @@ import { Metrics } from "./metrics.js";
 import { openApiDocument } from "./openapi.js";
 import { answerProblem, Problem } from "./problem.js";
 import type { Principal } from "./principal.js";
-import { mounter, whoMay } from "./route.js";
+import { isStream, mounter, whoMay } from "./route.js";
 import { batchRoutes } from "./routes/batch.js";
 import { bulkRoutes } from "./routes/bulk.js";
 import { documentationRoutes } from "./routes/documentation.js";
@@ -134,15 +134,25 @@ export function nothingHere(): Problem {
   return new Problem("not_found", "There is nothing at this address. GET /docs lists what there is.");
 }
 
-const allMethods: readonly (Method | "OPTIONS")[] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+const allMethods: readonly (Method | "HEAD" | "OPTIONS")[] = [
+  "GET",
+  "HEAD",
+  "POST",
+  "PUT",
+  "PATCH",
+  "DELETE",
+  "OPTIONS",
+];
 
 /** At each address, methods that there are not: 405, with those that there are; OPTIONS asks for just that. */
 function mountOtherMethods(app: FastifyInstance): void {
   for (const path of new Set(endpoints.map((each) => each.path))) {
-    const there = endpoints.filter((each) => each.path === path).map(({ method }) => method);
-    const allow = [...there, ...(there.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(", ");
+    const those = endpoints.filter((each) => each.path === path);
+    const there: string[] = those.map(({ method }) => method);
+    if (there.includes("GET") && !those.some(isStream)) there.push("HEAD");
+    const allow = [...there, "OPTIONS"].join(", ");
     app.route({
-      method: allMethods.filter((method) => !there.includes(method as Method)),
+      method: allMethods.filter((method) => !there.includes(method)),
       url: path.replace(/\{(\w+)\}/g, ":$1"),
       handler: async (request, reply) => {
         if (request.method === "OPTIONS") return reply.code(204).header("allow", allow).send();

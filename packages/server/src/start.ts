@@ -65,11 +65,8 @@ export async function startService({
 }
 
 async function hasNoKeys({ queue }: ServiceOptions): Promise<boolean> {
-  const now = Date.now();
   const keys = await queue.accessKeys();
-  return !keys.some(
-    ({ parent, revokedAt, expiresAt }) => parent === null && revokedAt === null && (expiresAt ?? Infinity) > now,
-  );
+  return keys.every(({ parent }) => parent !== null);
 }
 
 /** What must be said to Fastify before there is a plugin: limits of the connection, and errors of requests that reach no route. */

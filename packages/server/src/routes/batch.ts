@@ -1,6 +1,6 @@
 /** Many jobs in one request: each answered by a line once it is durable, whatever becomes of the others. */
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { decode, linesOf, readJson, type Line } from "../body.js";
+import { decode, emptyBody, linesOf, readJson, type Line } from "../body.js";
 import { jobs } from "../contract/index.js";
 import { EnqueueBody, type BatchResult } from "../contract/jobs.js";
 import type { Deps } from "../deps.js";
@@ -70,19 +70,24 @@ async function answerLines(deps: Deps, caller: Caller, request: FastifyRequest, 
     raw.writeHead(202, { ...headers, "content-type": "application/x-ndjson", "cache-control": "no-store" });
   };
   let isFirst = true;
-  for await (const lines of linesOf(request, { maxLineBytes: deps.limits.bodyBytes, most: groupSize })) {
-    const results = await enqueueItems(deps, caller, lines.map(toItem));
-    if (isFirst) throwWhereNothingWasTaken(results);
-    isFirst = false;
-    begin();
-    if (raw.destroyed) return null;
-    const isKept = raw.write(results.map(({ result }) => `${JSON.stringify(result)}\n`).join(""));
-    if (!isKept) await drained(raw);
+  try {
+    for await (const lines of linesOf(request, { maxLineBytes: deps.limits.bodyBytes, most: groupSize })) {
+      const results = await enqueueItems(deps, caller, lines.map(toItem));
+      if (isFirst) throwWhereNothingWasTaken(results);
+      isFirst = false;
+      begin();
+      if (raw.destroyed) return null;
+      const isKept = raw.write(results.map(({ result }) => `${JSON.stringify(result)}\n`).join(""));
+      if (!isKept) await drained(raw);
+    }
+  } catch (error) {
+    if (isFirst) throw error;
+    // Too late for a status: a stream that breaks off says that there are lines without an answer.
+    request.log.warn({ err: error }, "a batch broke off");
+    raw.destroy();
+    return null;
   }
-  if (isFirst)
-    throw new Problem("malformed_json", "The body is empty. Send one job on each line.", {
-      errors: [{ pointer: "", detail: "is empty" }],
-    });
+  if (isFirst) throw emptyBody("Send one job on each line.");
   raw.end();
   return null;
 }

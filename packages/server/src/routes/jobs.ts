@@ -11,8 +11,10 @@ import type { Answer, Mount } from "../route.js";
 import { besides, jobBody } from "../views.js";
 import { isTerminal, waitForEnd } from "../waits.js";
 
-/** When to ask again about a job that has not ended, in seconds. */
-const askAgainS = "1";
+/** When to ask again about a job that has not ended, in seconds: not before it is due, and in five minutes at the latest. */
+function askAgain({ runAt }: Pick<Job, "runAt">, now: number): string {
+  return String(Math.min(300, Math.max(1, Math.ceil((runAt.getTime() - now) / 1_000))));
+}
 
 export function jobRoutes(mount: Mount, deps: Deps): void {
   const { queue } = deps;
@@ -43,7 +45,11 @@ export function jobRoutes(mount: Mount, deps: Deps): void {
       attempts: history.attempts.slice(-100).map(told.attempt),
       log: history.lines.slice(-200).map(told.line),
     };
-    return { status: 200, body: detail, ...(!isTerminal(job) && { headers: { "retry-after": askAgainS } }) };
+    return {
+      status: 200,
+      body: detail,
+      ...(!isTerminal(job) && { headers: { "retry-after": askAgain(job, deps.now()) } }),
+    };
   });
 
   mount(jobs.searchJobs, async ({ query: { q, cursor, limit }, principal, request }) => {
@@ -100,7 +106,7 @@ export function enqueuedAnswer(
     body: { ...body, outcome },
     headers: {
       location: body.links.self,
-      ...(!isDone && { "retry-after": askAgainS }),
+      ...(!isDone && { "retry-after": askAgain(job, deps.now()) }),
       ...(applied !== null && { "preference-applied": applied }),
       ...(isRepeated && { "idempotency-replayed": "true" }),
     },

@@ -13,47 +13,23 @@ export function operateRoutes(mount: Mount, deps: Deps): void {
   const { queue, definitions } = deps;
 
   mount(jobs.cancelJob, async ({ params, body, principal, request }) => {
-    await jobFor(deps, params.id, principal);
-    return answerOf(
-      deps,
-      params.id,
-      principal,
-      "cancelled",
-      await queue.cancel(params.id, byOf(principal, request, body)),
-    );
+    const { id } = await jobFor(deps, params.id, principal);
+    return answerOf(deps, id, principal, "cancelled", await queue.cancel(id, byOf(principal, request, body)));
   });
   mount(jobs.retryJob, async ({ params, body, principal, request }) => {
-    await jobFor(deps, params.id, principal);
-    return answerOf(
-      deps,
-      params.id,
-      principal,
-      "retried",
-      await queue.retry(params.id, byOf(principal, request, body)),
-    );
+    const { id } = await jobFor(deps, params.id, principal);
+    return answerOf(deps, id, principal, "retried", await queue.retry(id, byOf(principal, request, body)));
   });
   mount(jobs.discardJob, async ({ params, body, principal, request }) => {
-    await jobFor(deps, params.id, principal);
-    return answerOf(
-      deps,
-      params.id,
-      principal,
-      "discarded",
-      await queue.discard(params.id, byOf(principal, request, body)),
-    );
+    const { id } = await jobFor(deps, params.id, principal);
+    return answerOf(deps, id, principal, "discarded", await queue.discard(id, byOf(principal, request, body)));
   });
   mount(jobs.editPayload, async ({ params, body, principal, request }) => {
-    const { type } = await jobFor(deps, params.id, principal);
+    const { id, type } = await jobFor(deps, params.id, principal);
     const definition = definitions.get(type);
     if (definition === undefined) throw unknownType(type);
     const by = byOf(principal, request, body);
-    return answerOf(
-      deps,
-      params.id,
-      principal,
-      "edited",
-      await queue.editAndRetry(definition, params.id, body.payload, by),
-    );
+    return answerOf(deps, id, principal, "edited", await queue.editAndRetry(definition, id, body.payload, by));
   });
 }
 
