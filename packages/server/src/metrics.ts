@@ -3,7 +3,7 @@
  * process. No job, caller or worker is a label.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { Events, Queue } from "sluice";
+import { isPaused, type Events, type Queue, type TypeCounts, type TypeSettings, type WorkerRecord } from "sluice";
 import type { Gate } from "./gate.js";
 import type { Live } from "./live.js";
 
@@ -81,48 +81,63 @@ export class Metrics {
   }
 }
 
-/** One look at the store serves them all (K3). */
+interface StoreNumbers {
+  readonly counts: readonly TypeCounts[];
+  readonly living: readonly WorkerRecord[];
+  readonly settings: readonly TypeSettings[];
+}
+
+/** One look at the store serves all gauges of a scrape (K3). */
 function storeGauges(registry: Registry, { queue, now }: MetricsSources): void {
-  const registers = [registry];
-  const workers = new Gauge({ name: "sluice_workers", help: "Living workers.", registers });
-  const slots = new Gauge({
-    name: "sluice_worker_slots",
-    help: "Slots of living workers.",
-    labelNames: ["kind"],
-    registers,
-  });
-  const paused = new Gauge({
-    name: "sluice_type_paused",
-    help: "1 while a type is paused.",
-    labelNames: ["type"],
-    registers,
-  });
-  new Gauge({
-    name: "sluice_jobs",
-    help: "Jobs of a type in a state.",
-    labelNames: ["type", "state"],
-    registers,
-    async collect() {
-      const [counts, records, settings] = await Promise.all([queue.counts(), queue.workers(), queue.settings()]);
-      this.reset();
+  let looking: Promise<StoreNumbers> | null = null;
+  const look = async (): Promise<StoreNumbers> => {
+    const [counts, workers, settings] = await Promise.all([queue.counts(), queue.workers(), queue.settings()]);
+    return { counts, living: workers.filter((each) => !each.isLost && each.leaseExpiresAt > now()), settings };
+  };
+  const gauge = <Label extends string>(
+    { name, help, labelNames }: { readonly name: string; readonly help: string; readonly labelNames: readonly Label[] },
+    fill: (numbers: StoreNumbers, set: (labels: Record<Label, string>, value: number) => void) => void,
+  ) =>
+    new Gauge<Label>({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      async collect() {
+        looking ??= look().finally(() => (looking = null));
+        const numbers = await looking;
+        this.reset();
+        fill(numbers, (labels, value) => this.set(labels as Partial<Record<Label, string>>, value));
+      },
+    });
+
+  gauge(
+    { name: "sluice_jobs", help: "Jobs of a type in a state.", labelNames: ["type", "state"] },
+    ({ counts }, set) => {
       for (const { type, counts: states } of counts) {
-        for (const [state, n] of Object.entries(states)) this.set({ type, state }, n);
+        for (const [state, n] of Object.entries(states)) set({ type, state }, n);
       }
-      const living = records.filter(({ isLost, leaseExpiresAt }) => !isLost && leaseExpiresAt > now());
-      workers.set(living.length);
-      slots.set(
-        { kind: "total" },
-        living.reduce((sum, { concurrency }) => sum + concurrency, 0),
-      );
-      slots.set(
-        { kind: "busy" },
-        living.reduce((sum, { processing }) => sum + processing, 0),
-      );
-      paused.reset();
-      for (const { type, pause } of settings)
-        paused.set({ type }, pause !== null && (pause.until ?? Infinity) > now() ? 1 : 0);
     },
+  );
+  gauge({ name: "sluice_workers", help: "Living workers.", labelNames: [] }, ({ living }, set) =>
+    set({}, living.length),
+  );
+  gauge({ name: "sluice_worker_slots", help: "Slots of living workers.", labelNames: ["kind"] }, ({ living }, set) => {
+    set(
+      { kind: "total" },
+      living.reduce((sum, { concurrency }) => sum + concurrency, 0),
+    );
+    set(
+      { kind: "busy" },
+      living.reduce((sum, { processing }) => sum + processing, 0),
+    );
   });
+  gauge(
+    { name: "sluice_type_paused", help: "1 while a type is paused.", labelNames: ["type"] },
+    ({ settings }, set) => {
+      for (const each of settings) set({ type: each.type }, isPaused(each, now()) ? 1 : 0);
+    },
+  );
 }
 
 /** K4 and K5, as this process sees them: what it enqueues, and what its worker does when both share their events. */
