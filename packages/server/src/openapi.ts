@@ -176,6 +176,9 @@ function problemResponses(codes: readonly ProblemCode[], answers: Endpoint["answ
         content: { [problemType]: { schema: ProblemBody } },
         ...(retried.includes(status) && {
           headers: {
+            ...(those.includes("refused") && {
+              RateLimit: { description: answerHeaders["RateLimit"], schema: { type: "string" as const } },
+            }),
             "Retry-After": { description: answerHeaders["Retry-After"], schema: { type: "string" as const } },
           },
         }),

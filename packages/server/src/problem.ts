@@ -119,12 +119,10 @@ function ofRefusal({ message, details }: JobsError): Problem {
   const { reason, retryAfterMs, type } = details as { reason: string; retryAfterMs: number | null; type: string };
   if (retryAfterMs === null) return new Problem("switched_off", message);
   const wait = seconds(retryAfterMs);
-  // RateLimit fields, draft-ietf-httpapi-ratelimit-headers-10: what is left (r) and when there is more (t). What is taken in a time
-  // is for operators to know.
-  const name = JSON.stringify(`${type}-${reason}`);
-  return new Problem("refused", message, {
-    headers: { "retry-after": wait, ratelimit: `${name};r=0;t=${wait}`, "ratelimit-policy": `${name};q=1;w=${wait}` },
-  });
+  // draft-ietf-httpapi-ratelimit-headers-10: what is left (r) and when there is more (t). How much is taken in which time may have been
+  // set while we run; a RateLimit-Policy would cost a look at the store for each refusal, just when there are many.
+  const ratelimit = `${JSON.stringify(`${type}-${reason}`)};r=0;t=${wait}`;
+  return new Problem("refused", message, { headers: { "retry-after": wait, ratelimit } });
 }
 
 function payloadErrors(issues: unknown): readonly FieldError[] {

@@ -21,8 +21,7 @@ export const answerHeaders = {
   "Idempotency-Replayed": '"true": the request was done before; this is what became of it.',
   "Set-Cookie": "The session.",
   Allow: "The methods that there are.",
-  RateLimit: "What is left of the limit, and when there is more.",
-  "RateLimit-Policy": "The limit.",
+  RateLimit: "What is left of the limit, and in how many seconds there is more.",
 } as const;
 export type AnswerHeader = keyof typeof answerHeaders;
 
