@@ -13,6 +13,21 @@ export function takeStreams(app: FastifyInstance): void {
   app.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
 }
 
+/** A client has so long to finish a body that nobody wants, and gets to its answer. */
+const restMs = 2_000;
+
+/** What is left of a body after the answer is thrown away; one that does not end takes its connection with it. */
+export function giveUpRests(app: FastifyInstance): void {
+  app.addHook("onResponse", async ({ raw }) => {
+    if (raw.complete) return;
+    const { socket } = raw;
+    const cut = setTimeout(() => socket.destroy(), restMs);
+    raw.once("end", () => clearTimeout(cut));
+    raw.once("close", () => clearTimeout(cut));
+    raw.resume();
+  });
+}
+
 /** @throws {Problem} unsupported_encoding, unsupported_media_type */
 export function mediaTypeOf(request: FastifyRequest, { types }: Pick<BodyRule, "types">): string {
   const encoding = request.headers["content-encoding"] ?? "identity";
@@ -56,16 +71,22 @@ export function decode(bytes: Uint8Array): string {
 }
 
 /** @throws {Problem} body_too_large, malformed_json */
-export async function readJson(request: FastifyRequest, maxBytes: number): Promise<unknown> {
-  return parseJson(decode(await readAll(request, maxBytes)));
+export async function readJson(request: FastifyRequest, limits: ReadLimits): Promise<unknown> {
+  return parseJson(decode(await readAll(request, limits)));
 }
 
-async function readAll(request: FastifyRequest, maxBytes: number): Promise<Uint8Array> {
+export interface ReadLimits {
+  readonly maxBytes: number;
+  readonly withinMs: number;
+}
+
+async function readAll(request: FastifyRequest, { maxBytes, withinMs }: ReadLimits): Promise<Uint8Array> {
   const declared = Number(request.headers["content-length"] ?? 0);
   if (declared > maxBytes) throw tooLarge(maxBytes);
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of streamOf(request)) {
+  // A few bytes now and then would hold a place here for ever.
+  for await (const chunk of inTime(streamOf(request), withinMs)) {
     bytes += chunk.byteLength;
     if (bytes > maxBytes) throw tooLarge(maxBytes);
     chunks.push(chunk);
@@ -77,8 +98,31 @@ async function readAll(request: FastifyRequest, maxBytes: number): Promise<Uint8
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
 }
 
-function streamOf(request: FastifyRequest): AsyncIterable<Uint8Array> {
-  return (request.body ?? []) as AsyncIterable<Uint8Array>;
+/** @throws {Problem} malformed_request, when the client goes away before the end */
+async function* streamOf(request: FastifyRequest): AsyncGenerator<Uint8Array> {
+  try {
+    yield* (request.body ?? []) as AsyncIterable<Uint8Array>;
+  } catch (cause) {
+    throw new Problem("malformed_request", "The body broke off before its end.", { cause });
+  }
+}
+
+/** The pieces, as long as the last of them comes within the time. @throws {Problem} request_timeout */
+async function* inTime(pieces: AsyncGenerator<Uint8Array>, withinMs: number): AsyncGenerator<Uint8Array> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const problem = new Problem("request_timeout", `The body did not arrive within ${withinMs / 1_000} s.`);
+    timer = setTimeout(() => reject(problem), withinMs);
+  });
+  try {
+    for (;;) {
+      const piece = await Promise.race([pieces.next(), late]);
+      if (piece.done === true) return;
+      yield piece.value;
+    }
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function tooLarge(maxBytes: number): Problem {
