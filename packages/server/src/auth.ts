@@ -46,6 +46,8 @@ export class KeyRing {
   #keys: ReadonlyMap<string, AccessKey> = new Map();
   #readAt = -Infinity;
   #reading: Promise<void> | null = null;
+  /** Counts what this process has changed. */
+  #changes = 0;
 
   constructor(queue: Queue<unknown>, now: () => number) {
     this.#queue = queue;
@@ -55,13 +57,18 @@ export class KeyRing {
   /** The next look is a new one: this process has changed something. */
   forget(): void {
     this.#readAt = -Infinity;
+    this.#reading = null;
+    this.#changes++;
   }
 
+  /**
+   * Whether there never was a key, as far as the store remembers. One that has expired or was revoked counts: who had closed the door
+   * would not want it open again because a key ran out.
+   */
   async isEmpty(): Promise<boolean> {
     await this.#refresh();
     // One that is over counts, too: the end of the last key must not open the door.
-    for (const key of this.#keys.values()) if (key.parent === null) return false;
-    return true;
+    return this.#keys.size === 0;
   }
 
   /** The key with this token, or null when there is none that is good now. */
@@ -80,13 +87,20 @@ export class KeyRing {
 
   async #refresh(within = freshMs): Promise<void> {
     if (this.#now() - this.#readAt < within) return;
-    this.#reading ??= this.#read().finally(() => (this.#reading = null));
+    if (this.#reading === null) {
+      const reading = this.#read().finally(() => {
+        if (this.#reading === reading) this.#reading = null;
+      });
+      this.#reading = reading;
+    }
     await this.#reading;
   }
 
   async #read(): Promise<void> {
-    const at = this.#now();
+    const [at, changes] = [this.#now(), this.#changes];
     const keys = await this.#queue.accessKeys();
+    // Begun before a change of our own: what it saw may be what was before.
+    if (changes !== this.#changes) return this.#refresh();
     this.#keys = new Map(keys.map((key) => [key.hash, key]));
     this.#readAt = at;
   }
@@ -103,6 +117,18 @@ export function keysAuthenticate(ring: KeyRing): Authenticate {
     }
     if (isLocal(request) && (await ring.isEmpty())) return localPrincipal;
     throw unauthenticated("Send a key: Authorization: Bearer slu_… . `sluice keys create` makes one.");
+  };
+}
+
+/** Whether whoever asked is still who they were: asked again for each message of a stream. */
+export function isStill(authenticate: Authenticate) {
+  return async (request: FastifyRequest, { id }: Principal): Promise<boolean> => {
+    try {
+      return (await authenticate(request, "any")).id === id;
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) return false;
+      throw error;
+    }
   };
 }
 
@@ -136,7 +162,7 @@ function cookieOf({ headers: { cookie = "" } }: FastifyRequest): string | null {
   return null;
 }
 
-const forwarded = ["x-forwarded-for", "x-forwarded-host", "forwarded", "via", "x-real-ip"];
+const forwarded = ["forwarded", "via", "x-real-ip"];
 
 /**
  * From this machine, and not through a proxy that stands here for others. The Host must be this machine, too: a page of another
@@ -145,7 +171,11 @@ const forwarded = ["x-forwarded-for", "x-forwarded-host", "forwarded", "via", "x
 function isLocal({ socket, headers }: FastifyRequest): boolean {
   if (!isFromHere(socket)) return false;
   const { host = "" } = headers;
-  return isLoopback(host.replace(/:\d+$/, "")) && forwarded.every((name) => headers[name] === undefined);
+  return (
+    isLoopback(host.replace(/:\d+$/, "")) &&
+    forwarded.every((name) => headers[name] === undefined) &&
+    !Object.keys(headers).some((name) => name.startsWith("x-forwarded"))
+  );
 }
 
 /** Asked once for each connection. */
@@ -165,7 +195,7 @@ export function isLoopback(host: string): boolean {
   return name === "localhost" || name === "::1" || /^127(\.\d{1,3}){3}$/.test(name);
 }
 
-function unauthenticated(detail: string): Problem {
+export function unauthenticated(detail: string): Problem {
   return new Problem("unauthenticated", detail, { headers: { "www-authenticate": 'Bearer realm="sluice"' } });
 }
 

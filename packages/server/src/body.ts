@@ -14,6 +14,21 @@ export function takeStreams(app: FastifyInstance): void {
   app.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
 }
 
+/** A client has so long to finish a body that nobody wants, and gets to its answer. */
+const restMs = 2_000;
+
+/** What is left of a body after the answer is thrown away; one that does not end takes its connection with it. */
+export function giveUpRests(app: FastifyInstance): void {
+  app.addHook("onResponse", async ({ raw }) => {
+    if (raw.complete) return;
+    const { socket } = raw;
+    const cut = setTimeout(() => socket.destroy(), restMs);
+    raw.once("end", () => clearTimeout(cut));
+    raw.once("close", () => clearTimeout(cut));
+    raw.resume();
+  });
+}
+
 /** @throws {Problem} unsupported_encoding, unsupported_media_type */
 export function mediaTypeOf(request: FastifyRequest, { types }: Pick<BodyRule, "types">): string {
   const encoding = request.headers["content-encoding"] ?? "identity";
@@ -57,34 +72,44 @@ export function decode(bytes: Uint8Array): string {
 }
 
 /** @throws {Problem} body_too_large, malformed_json */
-export async function readJson(request: FastifyRequest, maxBytes: number): Promise<unknown> {
-  return parseJson(decode(await readAll(request, maxBytes)));
+export async function readJson(request: FastifyRequest, limits: ReadLimits): Promise<unknown> {
+  return parseJson(decode(await readAll(request, limits)));
 }
 
-function readAll(request: FastifyRequest, maxBytes: number): Promise<Uint8Array> {
+export interface ReadLimits {
+  readonly maxBytes: number;
+  readonly withinMs: number;
+}
+
+function readAll(request: FastifyRequest, { maxBytes, withinMs }: ReadLimits): Promise<Uint8Array> {
   const declared = Number(request.headers["content-length"] ?? 0);
   if (declared > maxBytes) return Promise.reject(tooLarge(maxBytes));
   const stream = request.body as Readable | undefined;
   if (stream === undefined) return Promise.reject(emptyBody());
   // By events: an iterator costs a small request more than all else that is done to its body.
-  return new Promise((resolve, reject) => {
+  return new Promise<Uint8Array>((resolve, reject) => {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
+    let isWhole = false;
+    // A few bytes now and then would hold a place here for ever.
+    const timer = setTimeout(() => reject(tooLate(withinMs)), withinMs);
     stream.on("data", (chunk: Uint8Array) => {
       bytes += chunk.byteLength;
       if (bytes <= maxBytes) return chunks.push(chunk);
       stream.pause();
+      clearTimeout(timer);
       return reject(tooLarge(maxBytes));
     });
-    let isWhole = false;
     stream.on("end", () => {
       isWhole = true;
+      clearTimeout(timer);
       if (bytes === 0) return reject(emptyBody());
       return resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
     });
-    stream.on("error", reject);
+    stream.on("error", (error) => reject(brokenOff(error)));
     stream.on("close", () => {
-      if (!isWhole) reject(cutOff());
+      clearTimeout(timer);
+      if (!isWhole) reject(brokenOff());
     });
   });
 }
@@ -96,12 +121,21 @@ export function emptyBody(advice = "Send a JSON value."): Problem {
 }
 
 /** Nobody will read it, but for the log. */
-function cutOff(): Problem {
-  return new Problem("malformed_request", "The connection ended before the body did.");
+function brokenOff(cause?: unknown): Problem {
+  return new Problem("malformed_request", "The body broke off before its end.", { cause });
 }
 
-function streamOf(request: FastifyRequest): AsyncIterable<Uint8Array> {
-  return (request.body ?? []) as AsyncIterable<Uint8Array>;
+function tooLate(withinMs: number): Problem {
+  return new Problem("request_timeout", `The body did not arrive within ${withinMs / 1_000} s.`);
+}
+
+/** @throws {Problem} malformed_request, when the client goes away before the end */
+async function* streamOf(request: FastifyRequest): AsyncGenerator<Uint8Array> {
+  try {
+    yield* (request.body ?? []) as AsyncIterable<Uint8Array>;
+  } catch (cause) {
+    throw brokenOff(cause);
+  }
 }
 
 function tooLarge(maxBytes: number): Problem {

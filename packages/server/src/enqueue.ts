@@ -2,8 +2,19 @@
  * One job that a client asks for: its type found, its caller and its key said to the library. The same for the request of one job,
  * each line of a batch, and a bulk action.
  */
-import { JobsError, type AnyDefinition, type Enqueued, type EnqueueOptions, type Queue } from "sluice";
+import {
+  JobsError,
+  scrub,
+  secretsOf,
+  type AnyDefinition,
+  type Enqueued,
+  type EnqueueOptions,
+  type Issue,
+  type Job,
+  type Queue,
+} from "sluice";
 import type { EnqueueBody } from "./contract/jobs.js";
+import { bulkJob } from "./bulk.js";
 import { fingerprintOf, scopedKey } from "./idempotency.js";
 import { requireType, type Principal } from "./principal.js";
 import { Problem } from "./problem.js";
@@ -23,6 +34,7 @@ export async function enqueueFor(
   const definition = definitions.get(body.type);
   requireType(principal, body.type);
   if (definition === undefined) throw unknownType(body.type);
+  requireOwnEndpoint(body.type);
   const { payload, correlation, delayMs, runAt, priority, maxAttempts } = body;
   const options: EnqueueOptions = {
     caller: principal.id,
@@ -39,8 +51,27 @@ export async function enqueueFor(
   try {
     return await queue.enqueue(definition, payload, options);
   } catch (error) {
-    throw named(error);
+    throw named(withoutSecrets(error, definition, payload));
   }
+}
+
+/**
+ * A bulk action names who asked for it and what they may touch: as a plain job it would be anybody's to say.
+ * @throws {Problem} forbidden
+ */
+export function requireOwnEndpoint(type: string): void {
+  if (type !== bulkJob.type) return;
+  throw new Problem("forbidden", "Bulk actions are begun with POST /v1/bulk, and stay as they are.");
+}
+
+/** What a schema says of a payload may repeat what it was given: sensitive values are taken out. */
+export function withoutSecrets(error: unknown, definition: AnyDefinition, payload: unknown): unknown {
+  if (!(error instanceof JobsError) || error.code !== "INVALID_PAYLOAD") return error;
+  const { type, version } = definition;
+  const secrets = secretsOf({ type, version, state: "pending", payload } as Job, definition);
+  const given = (error.details["issues"] as readonly Issue[] | undefined) ?? [];
+  const issues = given.map(({ path, message }) => ({ path: scrub(path, secrets), message: scrub(message, secrets) }));
+  return new JobsError("INVALID_PAYLOAD", scrub(error.message, secrets), { ...error.details, issues });
 }
 
 export function unknownType(type: string): Problem {

@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 import { configure } from "safe-stable-stringify";
 import { Problem } from "./problem.js";
 
-const canonical = configure({ bigint: false, strict: true });
+// Numbers beyond what JSON can hold are for the schema to refuse, not for here.
+const canonical = configure({ bigint: false });
 
 /** The key, or null. Quoted, as the draft's structured field, or bare. @throws {Problem} malformed_request */
 export function idempotencyKeyOf(header: string | readonly string[] | undefined): string | null {

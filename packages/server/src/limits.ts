@@ -4,6 +4,8 @@ export interface Limits {
   readonly bodyBytes: number;
   /** Of a batch as a JSON array. Default 8 MiB; one in lines may have any length. */
   readonly batchBytes: number;
+  /** In which a JSON body must have come whole, ms; one in lines may take as long as it moves. Default 60,000. */
+  readonly bodyMs: number;
   /** Requests being answered at once, streams apart. Default 2,000. */
   readonly requests: number;
   /** Callers who wait for the end of a job (`Prefer: wait`). More are answered at once. Default 1,000. */
@@ -18,6 +20,7 @@ export interface Limits {
 export const defaultLimits: Limits = {
   bodyBytes: 1_048_576 + 65_536,
   batchBytes: 8 * 1_048_576,
+  bodyMs: 60_000,
   requests: 2_000,
   waits: 1_000,
   streams: 1_000,

@@ -26,6 +26,9 @@ export interface Source {
   readonly look: (keys: readonly string[]) => Promise<ReadonlyMap<string, Snapshot>>;
 }
 
+/** Whether a reader may still read: its key may have been revoked since. Rejects where nobody can say at present. */
+export type IsStillGood = (request: FastifyRequest, principal: Principal) => Promise<boolean>;
+
 const messageMs = 1_000;
 const heartbeatMs = 15_000;
 /** What comes in a burst is looked at together. */
@@ -38,6 +41,7 @@ const retryMs = 1_000;
 export class Live {
   readonly #limits: Limits;
   readonly #store: Store<unknown>;
+  readonly #isStillGood: IsStillGood;
   readonly #followers = new Set<Follower>();
   #unsubscribe: (() => void) | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -45,8 +49,9 @@ export class Live {
   #isLooking = false;
   #isClosed = false;
 
-  constructor(store: Store<unknown>, limits: Limits) {
+  constructor(store: Store<unknown>, limits: Limits, isStillGood: IsStillGood = async () => true) {
     this.#store = store;
+    this.#isStillGood = isStillGood;
     this.#limits = limits;
   }
 
@@ -74,9 +79,13 @@ export class Live {
       void reply.code(204).send();
       return;
     }
+    if (request.method === "HEAD") {
+      void reply.type("text/event-stream; charset=utf-8").send();
+      return;
+    }
     // Others may have come while this one was looking.
     this.#requireRoom(principal);
-    const follower = new Follower(source, key, principal, reply);
+    const follower = new Follower(source, key, { request, reply, principal });
     if (follower.isGone) return;
     this.#followers.add(follower);
     reply.raw.once("close", () => this.#remove(follower));
@@ -144,11 +153,22 @@ export class Live {
       // The store is away for a moment: heartbeats go on, and the next look says how things are.
       return;
     }
-    for (const follower of due) {
-      const snapshot = snapshots.get(follower.key);
-      if (snapshot === undefined) follower.end();
-      else follower.offer(messageOf(source, snapshot, follower.principal), snapshot.isFinal);
+    await Promise.all(due.map((follower) => this.#tell(follower, snapshots.get(follower.key), now)));
+  }
+
+  async #tell(follower: Follower, snapshot: Snapshot | undefined, now: number): Promise<void> {
+    if (snapshot === undefined) return follower.end();
+    const { source, request, principal } = follower;
+    const message = messageOf(source, snapshot, principal);
+    if (!follower.isNews(message, snapshot.isFinal) && !follower.isCheckDue(now)) return;
+    try {
+      if (!(await this.#isStillGood(request, principal))) return follower.end();
+    } catch {
+      // Nobody can say: it is told at the next look.
+      return;
     }
+    follower.checkedAt = now;
+    follower.offer(message, snapshot.isFinal);
   }
 }
 
@@ -178,16 +198,28 @@ function bySource(followers: Iterable<Follower>): ReadonlyMap<Source, readonly F
 class Follower {
   readonly source: Source;
   readonly key: string;
+  readonly request: FastifyRequest;
   readonly principal: Principal;
+  /** When its key was last known to be good. */
+  checkedAt = performance.now();
   readonly #raw: FastifyReply["raw"];
   #sentId: string | null = null;
   #sentAt = -Infinity;
   #wroteAt = performance.now();
   #blockedSince: number | null = null;
 
-  constructor(source: Source, key: string, principal: Principal, reply: FastifyReply) {
+  constructor(
+    source: Source,
+    key: string,
+    {
+      request,
+      reply,
+      principal,
+    }: { readonly request: FastifyRequest; readonly reply: FastifyReply; readonly principal: Principal },
+  ) {
     this.source = source;
     this.key = key;
+    this.request = request;
     this.principal = principal;
     this.#raw = reply.raw;
     reply.hijack();
@@ -208,6 +240,14 @@ class Follower {
 
   isDue(now: number): boolean {
     return !this.isGone && this.#blockedSince === null && now - this.#sentAt >= messageMs - hintPauseMs;
+  }
+
+  isNews({ id }: Message, isFinal: boolean): boolean {
+    return isFinal || id !== this.#sentId;
+  }
+
+  isCheckDue(now: number): boolean {
+    return now - this.checkedAt >= heartbeatMs;
   }
 
   /** Sends it, unless it was the last that was sent. */

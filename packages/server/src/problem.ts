@@ -42,16 +42,26 @@ export function bodyOf({ code, message, errors }: Problem, requestId: string): P
     code,
     title: titleOfProblem(code),
     status: statusOfProblem(code),
-    detail: message,
-    ...(errors !== undefined && { errors: [...errors] }),
+    detail: shown(message),
+    ...(errors !== undefined && { errors: errors.map((each) => ({ ...each, detail: shown(each.detail) })) }),
     requestId,
   };
+}
+
+/** What a terminal or a page would act on, or show as something else, is written out. */
+function shown(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** Answers with what went wrong; what nobody expected goes to the log, whole. */
 export function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = toProblem(error);
-  if (problem.status >= 500) request.log.error({ err: problem.cause ?? error }, "request failed");
+  // What is refused because there is too much to do must not make more to do.
+  const isRefused = problem.code === "overloaded" || problem.code === "closing";
+  if (problem.status >= 500 && !isRefused) request.log.error({ err: problem.cause ?? error }, "request failed");
   // A connection with the rest of an unread body on it is of no more use.
   if (!request.raw.complete) void reply.header("connection", "close");
   return reply
@@ -149,7 +159,7 @@ const frameworkCodes: Readonly<Record<string, readonly [ProblemCode, string]>> =
   FST_ERR_CTP_EMPTY_JSON_BODY: ["malformed_json", "The body is empty. Send a JSON value."],
   FST_ERR_CTP_INVALID_JSON_BODY: ["malformed_json", "The body is not JSON."],
   FST_ERR_BAD_URL: ["malformed_request", "The address has a percent sign that is not followed by two digits."],
-  FST_ERR_MAX_LEN: ["uri_too_long", "A part of the address is longer than is taken."],
+  FST_ERR_MAX_PARAM_LENGTH: ["uri_too_long", "A part of the address is longer than is taken."],
   FST_ERR_ASYNC_CONSTRAINT: ["malformed_request", "The request cannot be routed."],
   HPE_HEADER_OVERFLOW: ["headers_too_large", "The headers are larger than is taken. Send fewer, or shorter ones."],
   ERR_HTTP_REQUEST_TIMEOUT: ["request_timeout", "The request did not arrive in time."],
@@ -181,7 +191,7 @@ export function invalidRequest(error: z.ZodError, at: "body" | "query" | "params
 
 function fieldErrors(issue: z.core.$ZodIssue, at: "body" | "query" | "params"): FieldError[] {
   const place = (path: readonly PropertyKey[]) =>
-    at === "body" ? { pointer: toPointer(path) } : { parameter: path.map(String).join(".") };
+    at === "body" ? { pointer: toPointer(path) } : { parameter: path.map(String).join(".").slice(0, 100) };
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => ({ ...place([...issue.path, key]), detail: "is not known here" }));
   }

@@ -8,6 +8,7 @@ import type { z } from "zod";
 import type { Authenticate } from "./auth.js";
 import { hasBody, mediaTypeOf, readJson } from "./body.js";
 import type { Access, Endpoint } from "./contract/endpoint.js";
+import { JobParams } from "./contract/values.js";
 import type { Gate } from "./gate.js";
 import type { Limits } from "./limits.js";
 import { etagOf, isKnown, requireAcceptable } from "./negotiation.js";
@@ -111,17 +112,23 @@ function read(schema: z.ZodType | undefined, value: unknown, at: "query" | "para
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   // What cannot be the id of a job is not the id of a job.
-  if (at === "params" && "id" in (value as object))
+  if (at === "params" && schema === JobParams)
     throw new Problem("job_not_found", "There is no such job: ids are UUIDs.");
   throw invalidRequest(result.error, at);
 }
 
-async function readBody({ body: rule }: Endpoint, request: FastifyRequest, { bodyBytes }: Limits): Promise<unknown> {
+async function readBody(
+  { body: rule }: Endpoint,
+  request: FastifyRequest,
+  { bodyBytes, bodyMs }: Limits,
+): Promise<unknown> {
   if (rule === undefined) return undefined;
   if (rule.isOptional === true && !hasBody(request)) return rule.schema.parse({});
   mediaTypeOf(request, rule);
   if (rule.isStream === true) return undefined;
-  const result = rule.schema.safeParse(await readJson(request, bodyBytes));
+  const result = rule.schema.safeParse(
+    await readJson(request, { maxBytes: Math.min(bodyBytes, rule.maxBytes ?? bodyBytes), withinMs: bodyMs }),
+  );
   if (result.success) return result.data;
   throw invalidRequest(result.error, "body");
 }

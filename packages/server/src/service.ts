@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from "fastify";
 import { type AnyDefinition, type Queue, type Store } from "sluice";
-import { asAuthenticate, KeyRing, keysAuthenticate, refuseOtherSites, type OwnAuthenticate } from "./auth.js";
+import { asAuthenticate, isStill, KeyRing, keysAuthenticate, refuseOtherSites, type OwnAuthenticate } from "./auth.js";
 import { takeStreams } from "./body.js";
 import { bulkJob, bulkWorker } from "./bulk.js";
 import { endpoints } from "./contract/index.js";
@@ -68,8 +68,9 @@ export const sluiceService: FastifyPluginAsync<ServiceOptions> = async (app, opt
   const limits = { ...defaultLimits, ...options.limits };
   const now = () => Date.now();
   const gate = new Gate(limits);
-  const live = new Live(store, limits);
   const ring = authenticate === undefined ? new KeyRing(queue, now) : null;
+  const whoAsks = authenticate === undefined ? keysAuthenticate(ring!) : asAuthenticate(authenticate);
+  const live = new Live(store, limits, isStill(whoAsks));
   const known = new Map([...definitions, bulkJob as AnyDefinition].map((each) => [each.type, each]));
   const metrics = new Metrics({ queue, gate, live, types: known.keys(), now });
   const readiness = new Readiness(queue, { workerId, now });
@@ -94,7 +95,6 @@ export const sluiceService: FastifyPluginAsync<ServiceOptions> = async (app, opt
     done();
   });
 
-  const whoAsks = authenticate === undefined ? keysAuthenticate(ring!) : asAuthenticate(authenticate);
   const mount = mounter(app, { gate, limits, authenticate: whoAsks });
   jobRoutes(mount, deps);
   batchRoutes(mount, deps);

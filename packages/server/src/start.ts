@@ -3,13 +3,15 @@
  * and refuses any other address.
  */
 import { randomBytes } from "node:crypto";
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import { pino } from "pino";
+import { isGood } from "sluice";
 import { v7 as uuidv7 } from "uuid";
 import { isLoopback } from "./auth.js";
-import { answerProblem, bodyOf, problemType, toProblem } from "./problem.js";
+import { giveUpRests, takeStreams } from "./body.js";
+import { answerProblem, bodyOf, Problem, problemType, toProblem } from "./problem.js";
 import { nothingHere, sluiceService, type ServiceOptions } from "./service.js";
 
 export interface StartOptions extends ServiceOptions {
@@ -42,10 +44,11 @@ export async function startService({
   trustProxy,
   ...options
 }: StartOptions): Promise<Service> {
-  const isOpen = options.authenticate === undefined && (await hasNoKeys(options));
-  if (isOpen && !isLoopback(host)) {
+  const keys = options.authenticate === undefined ? await keysOf(options) : null;
+  const isOpen = keys?.all === 0;
+  if (keys?.good === 0 && !isLoopback(host)) {
     throw new Error(
-      `There is no API key, so the service is for this machine only, and ${host} is not. Make a key with "sluice keys create --name … --role admin", or listen on 127.0.0.1.`,
+      `There is no API key that is good, so the service is for this machine only, and ${host} is not. Make a key with "sluice keys create --name … --role admin", or listen on 127.0.0.1.`,
     );
   }
   const app = bareApp(logger, trustProxy);
@@ -64,9 +67,12 @@ export async function startService({
   };
 }
 
-async function hasNoKeys({ queue }: ServiceOptions): Promise<boolean> {
+/** How many keys there are, and how many of them are good. */
+async function keysOf({ queue }: ServiceOptions): Promise<{ readonly all: number; readonly good: number }> {
+  const now = Date.now();
   const keys = await queue.accessKeys();
-  return keys.every(({ parent }) => parent !== null);
+  const good = keys.filter((key) => key.parent === null && isGood(key, now, () => undefined));
+  return { all: keys.length, good: good.length };
 }
 
 /** What must be said to Fastify before there is a plugin: limits of the connection, and errors of requests that reach no route. */
@@ -81,6 +87,8 @@ function bareApp(logger: FastifyBaseLogger, trustProxy: string | readonly string
     connectionTimeout: 60_000,
     keepAliveTimeout: 30_000,
     forceCloseConnections: "idle",
+    // Node looks for connections that are late every 30 seconds, and answers a request without a Host by itself.
+    http: { connectionsCheckingInterval: 2_000, maxHeaderSize: 16_384, requireHostHeader: false },
     frameworkErrors: (error, request, reply) =>
       void answerProblem(error, request, reply.header("x-request-id", request.id)),
     clientErrorHandler: (error, socket) => answerUnreadable(error, socket),
@@ -89,10 +97,30 @@ function bareApp(logger: FastifyBaseLogger, trustProxy: string | readonly string
   app.server.headersTimeout = 10_000;
   app.server.requestTimeout = 0;
   app.server.maxRequestsPerSocket = 0;
-  app.setNotFoundHandler((request, reply) =>
-    answerProblem(nothingHere(), request, reply.header("x-request-id", request.id)),
+  // Node would pass over headers beyond the 2,000th in silence, such as the one by which a proxy is known. Their bytes are counted.
+  app.server.maxHeadersCount = 0;
+  // An expectation that nobody here knows is no reason not to answer (RFC 9110 10.1.1).
+  app.server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) =>
+    app.server.emit("request", request, response),
   );
+  takeStreams(app);
+  giveUpRests(app);
+  app.addHook("onRequest", (request, reply, done) => {
+    void reply.header("x-request-id", request.id);
+    done(faultOfHost(request.raw));
+  });
+  app.setErrorHandler((error, request, reply) => answerProblem(error, request, reply));
+  app.setNotFoundHandler((request, reply) => answerProblem(nothingHere(), request, reply));
   return app;
+}
+
+/** One Host, and no other for somebody else to go by (RFC 9112 3.2). */
+function faultOfHost({ rawHeaders, httpVersion }: IncomingMessage): Problem | undefined {
+  const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === "host").length;
+  if (hosts === 1 || (hosts === 0 && httpVersion === "1.0")) return undefined;
+  return new Problem("malformed_request", "A request has one header Host.", {
+    errors: [{ parameter: "Host", detail: hosts === 0 ? "is missing" : "is there more than once" }],
+  });
 }
 
 /** A caller's, where it can be one; otherwise a new one: the process by chance, the request by number. */
@@ -107,16 +135,19 @@ function requestIds(): (request: Pick<IncomingMessage, "headers">) => string {
 
 /** What cannot be read as HTTP has no request to answer to: written to the connection by hand. */
 function answerUnreadable(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+  // An answer that has begun cannot be taken back: another in the midst of it would be read as a part of it.
+  const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse | null };
+  if (error.code === "ECONNRESET" || !socket.writable || begun?.headersSent === true) {
     socket.destroy();
     return;
   }
   const isKnown = error.code === "HPE_HEADER_OVERFLOW" || error.code === "ERR_HTTP_REQUEST_TIMEOUT";
   const problem = toProblem(isKnown ? error : { statusCode: 400 });
-  const { status, title, ...rest } = bodyOf(problem, uuidv7());
-  const body = JSON.stringify({ ...rest, status, title });
+  const told = bodyOf(problem, uuidv7());
+  const { status } = told;
+  const body = JSON.stringify(told);
   socket.end(
-    `HTTP/1.1 ${status} Error\r\nContent-Type: ${problemType}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${status} Error\r\nContent-Type: ${problemType}\r\nX-Request-Id: ${told.requestId}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
 }
 

@@ -3,6 +3,7 @@
  * (I13); here instants become text, and links are added.
  */
 import {
+  covers,
   maskPayload,
   scrub,
   secretsOf,
@@ -143,7 +144,14 @@ export function settingsBody(settings: TypeSettings, principal: Principal) {
   };
 }
 
-export function workerBody(worker: WorkerRecord) {
+/** A worker as this reader may see it; null: it runs nothing that is for them. */
+export function workerFor(worker: WorkerRecord, principal: Principal) {
+  const seen = workerBody(worker);
+  const types = seen.types.filter(({ type }) => covers(principal, type));
+  return principal.types !== null && types.length === 0 ? null : { ...seen, types };
+}
+
+function workerBody(worker: WorkerRecord) {
   return {
     id: worker.workerId,
     host: worker.host,
@@ -157,14 +165,32 @@ export function workerBody(worker: WorkerRecord) {
   };
 }
 
-/** What the audit keeps of before and after, with the payload in it masked. */
-export function auditState(json: string | null, definition: AnyDefinition | null): unknown {
+/** What the audit keeps of before and after, with the payload in it masked, and errors in settings as `settingsBody` has them. */
+export function auditState(json: string | null, definition: AnyDefinition | null, principal: Principal): unknown {
   if (json === null) return null;
   const state = JSON.parse(json) as unknown;
-  if (typeof state !== "object" || state === null || !("payload" in state)) return state;
+  if (typeof state !== "object" || state === null) return state;
+  if (!("payload" in state)) return principal.canReadPayloads ? state : withoutErrors(state);
   // As it is stored: JSON in JSON.
   const payload: unknown = typeof state.payload === "string" ? JSON.parse(state.payload) : state.payload;
   return { ...state, payload: maskPayload(definition, payload).payload };
+}
+
+function withoutErrors(state: { readonly pause?: unknown; readonly breaker?: unknown }): unknown {
+  const { breaker, pause } = state;
+  const isOurs = typeof pause === "object" && pause !== null && "actor" in pause && pause.actor === breakerActor;
+  return {
+    ...state,
+    ...(typeof breaker === "object" &&
+      breaker !== null &&
+      "error" in breaker && { breaker: { ...breaker, error: null } }),
+    ...(isOurs && { pause: { ...pause, reason: null } }),
+  };
+}
+
+/** Why something in the audit was done: what a circuit breaker says is the error of some job. */
+export function auditReason(actor: string, reason: string | null, { canReadPayloads }: Principal): string | null {
+  return actor === breakerActor && !canReadPayloads ? null : reason;
 }
 
 const breakerActor = "circuit breaker";

@@ -31,6 +31,8 @@ export interface BodyRule<Schema extends z.ZodType = z.ZodType> {
   readonly types: readonly string[];
   /** May be left out: the schema then reads `{}`. */
   readonly isOptional?: boolean;
+  /** Where it is less than for others. */
+  readonly maxBytes?: number;
   /** Read by the route itself, piece by piece; the schema only documents it. */
   readonly isStream?: boolean;
 }

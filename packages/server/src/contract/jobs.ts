@@ -3,7 +3,7 @@ import { failReasons } from "sluice";
 import { z } from "zod";
 import { endpoint } from "./endpoint.js";
 import { FieldError } from "./problems.js";
-import { Cursor, Instant, JobId, JobParams, pageLimit, Reason, State, Status, TypeName } from "./values.js";
+import { Instant, JobId, JobParams, pageLimit, Reason, State, Status, TypeName } from "./values.js";
 
 const Count = z.int().min(0);
 
@@ -255,7 +255,10 @@ export const SearchQuery = z.strictObject({
     description:
       "type: state: status: reason: error: attempt: priority: version: worker: since: until: correlation.<name>:, joined by spaces; a comma means or, a leading - not. For example `state:failed type:canon.* since:24h -error:timeout`.",
   }),
-  cursor: Cursor,
+  cursor: z
+    .uuid("takes the `next` of the page before")
+    .optional()
+    .meta({ description: "From the `next` of the page before." }),
   limit: pageLimit(200),
 });
 

@@ -2,7 +2,7 @@
 import { auditActions, roles } from "sluice";
 import { z } from "zod";
 import { endpoint } from "./endpoint.js";
-import { Cursor, Instant, pageLimit, Reason, TypeName } from "./values.js";
+import { Instant, pageLimit, Reason, TypeName } from "./values.js";
 
 const Count = z.int().min(0);
 const Ms = z.number().nullable();
@@ -125,7 +125,11 @@ export const AuditQuery = z.strictObject({
   job: z.uuid().optional().meta({ description: "Only of this job; kept when the job is gone." }),
   type: TypeName.optional().meta({ description: "Only changes of the settings of this type." }),
   action: z.enum(auditActions).optional(),
-  cursor: Cursor,
+  cursor: z
+    .string()
+    .regex(/^\d{1,15}$/, "takes the `next` of the page before")
+    .optional()
+    .meta({ description: "From the `next` of the page before." }),
   limit: pageLimit(200),
 });
 
@@ -265,7 +269,8 @@ export const openSession = endpoint({
   summary: "Open a browser session with a key",
   description: "The answer sets a cookie that no script can read (HttpOnly, SameSite=Strict), good for 12 hours.",
   access: "open",
-  body: { schema: z.strictObject({ key: z.string().min(1).max(200) }), types: ["application/json"] },
+  // Anybody may send one: it is small.
+  body: { schema: z.strictObject({ key: z.string().min(1).max(200) }), types: ["application/json"], maxBytes: 4_096 },
   answers: {
     200: {
       description: "Who you are.",

@@ -23,10 +23,3 @@ export const pageLimit = (most: number, usual = 50) =>
     .max(most)
     .default(usual)
     .meta({ description: `How many at most; default ${usual}, at most ${most}.` });
-
-export const Cursor = z
-  .string()
-  .min(1)
-  .max(200)
-  .optional()
-  .meta({ description: "From the `next` of the page before." });

@@ -40,7 +40,11 @@ export function batchRoutes(mount: Mount, deps: Deps): void {
       const isLines = request.headers["content-type"]?.toLowerCase().includes("ndjson") === true;
       const caller = { principal, idempotencyKey: key };
       if (isLines) return await answerLines(deps, caller, request, reply);
-      const results = await enqueueItems(deps, caller, itemsOf(await readJson(request, deps.limits.batchBytes)));
+      const results = await enqueueItems(
+        deps,
+        caller,
+        itemsOf(await readJson(request, { maxBytes: deps.limits.batchBytes, withinMs: deps.limits.bodyMs })),
+      );
       throwWhereNothingWasTaken(results);
       return { status: 202, body: { results: results.map(({ result }) => result) } };
     } finally {

@@ -4,7 +4,7 @@ import { jobs, operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
 import type { Snapshot, Source } from "../live.js";
 import type { Mount } from "../route.js";
-import { besides, jobBody, workerBody } from "../views.js";
+import { besides, jobBody, workerFor } from "../views.js";
 import { isTerminal } from "../waits.js";
 import { jobFor } from "./jobs.js";
 
@@ -57,7 +57,12 @@ function overviewSource({ queue, now }: Deps): Source {
           .filter(({ type }) => covers(principal, type))
           .map(({ type, counts: states }) => ({ type, counts: states, isPaused: paused.has(type) })),
         // When a lease ends changes with each heartbeat and says nothing new.
-        workers: workers.map(workerBody).map(({ leaseExpiresAt: _, ...worker }) => worker),
+        workers: workers.flatMap((record) => {
+          const seen = workerFor(record, principal);
+          if (seen === null) return [];
+          const { leaseExpiresAt: _, ...worker } = seen;
+          return [worker];
+        }),
       });
       return new Map([["", { isFinal: false, dataFor }]]);
     },

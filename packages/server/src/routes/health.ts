@@ -2,6 +2,7 @@
 import type { Queue } from "sluice";
 import { operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
+import { Problem } from "../problem.js";
 import type { Mount } from "../route.js";
 
 export interface Check {
@@ -17,6 +18,7 @@ export class Readiness {
   readonly #queue: Queue<unknown>;
   readonly #workerId: () => string | null;
   readonly #now: () => number;
+  #checking: Promise<Readonly<Record<string, Check>>> | null = null;
 
   /** @param workerId Of the worker that this process runs; null: it runs none. */
   constructor(
@@ -28,7 +30,13 @@ export class Readiness {
     this.#now = now;
   }
 
-  async checks(): Promise<Readonly<Record<string, Check>>> {
+  /** Anybody may ask, as often as they like: the store is asked once at a time. */
+  checks(): Promise<Readonly<Record<string, Check>>> {
+    this.#checking ??= this.#check().finally(() => (this.#checking = null));
+    return this.#checking;
+  }
+
+  async #check(): Promise<Readonly<Record<string, Check>>> {
     const began = performance.now();
     try {
       // Reads a table of the schema: a store whose schema is not there, or not up to date, does not answer this.
@@ -74,7 +82,10 @@ export function healthRoutes(mount: Mount, { gate, readiness, metrics }: Deps): 
     };
   });
 
-  mount(operations.metrics, async ({ reply }) => {
+  mount(operations.metrics, async ({ principal, reply }) => {
+    if (principal.types !== null) {
+      throw new Problem("forbidden", "The metrics are of all types; this key is for some.");
+    }
     void reply.header("cache-control", "no-store");
     const { type, text } = await metrics.text();
     void reply.type(type).send(text);

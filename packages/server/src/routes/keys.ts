@@ -1,7 +1,7 @@
 /** API keys, and browser sessions made with them. */
 import type { FastifyRequest } from "fastify";
 import type { AccessKey } from "sluice";
-import { principalOf, sessionCookie, tokenOf } from "../auth.js";
+import { principalOf, sessionCookie, tokenOf, unauthenticated } from "../auth.js";
 import { operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
 import { byOf, type Principal } from "../principal.js";
@@ -13,19 +13,26 @@ const sessionMs = 12 * 60 * 60 * 1_000;
 
 export function keyRoutes(mount: Mount, deps: Deps): void {
   const { queue, now, prefix } = deps;
+  /** Keys open all types, or make keys that do. @throws {Problem} forbidden */
+  const requireAllTypes = ({ types }: Principal) => {
+    if (types === null) return;
+    throw new Problem("forbidden", "Keys are for admins of all types; this key is for some.");
+  };
   const ring = () => {
     if (deps.ring !== null) return deps.ring;
     throw new Problem("not_found", "There are no keys here: the application says itself who may do what.");
   };
 
-  mount(operations.listKeys, async () => {
+  mount(operations.listKeys, async ({ principal }) => {
     ring();
+    requireAllTypes(principal);
     const keys = await queue.accessKeys();
     return { status: 200, body: { keys: keys.filter(({ parent }) => parent === null).map(keyBody) } };
   });
 
   mount(operations.createKey, async ({ body, principal, request }) => {
     const { name, roles, types, canReadPayloads, expiresAt } = body;
+    requireAllTypes(principal);
     // From the first key on everybody needs one: it must be one that can make others.
     if ((await ring().isEmpty()) && !roles.includes("admin")) {
       throw new Problem(
@@ -52,6 +59,7 @@ export function keyRoutes(mount: Mount, deps: Deps): void {
 
   mount(operations.revokeKey, async ({ params, principal, request }) => {
     ring();
+    requireAllTypes(principal);
     const isThere = await queue.revokeAccessKey(params.id, byOf(principal, request, {}));
     ring().forget();
     if (!isThere) throw new Problem("not_found", "There is no such key, or it was revoked before.");
@@ -60,12 +68,11 @@ export function keyRoutes(mount: Mount, deps: Deps): void {
 
   mount(operations.openSession, async ({ body, request }) => {
     const key = await ring().find(body.key);
-    if (key === null || key.parent !== null)
-      throw new Problem("unauthenticated", "The key is not known, or not good any more.");
+    if (key === null || key.parent !== null) throw unauthenticated("The key is not known, or not good any more.");
     const expiresAt = new Date(Math.min(now() + sessionMs, key.expiresAt ?? Infinity));
     const session = await queue.createSession(key, { expiresAt });
     // Revoked in this very moment.
-    if (session === null) throw new Problem("unauthenticated", "The key is not known, or not good any more.");
+    if (session === null) throw unauthenticated("The key is not known, or not good any more.");
     ring().forget();
     const cookie = cookieOf(request, {
       token: session.token,

@@ -2,7 +2,7 @@
 import type { AmendOutcome } from "sluice";
 import { jobs } from "../contract/index.js";
 import type { Deps } from "../deps.js";
-import { unknownType } from "../enqueue.js";
+import { requireOwnEndpoint, unknownType, withoutSecrets } from "../enqueue.js";
 import { byOf, type Principal } from "../principal.js";
 import { Problem } from "../problem.js";
 import type { Answer, Mount } from "../route.js";
@@ -28,8 +28,15 @@ export function operateRoutes(mount: Mount, deps: Deps): void {
     const { id, type } = await jobFor(deps, params.id, principal);
     const definition = definitions.get(type);
     if (definition === undefined) throw unknownType(type);
+    requireOwnEndpoint(type);
     const by = byOf(principal, request, body);
-    return answerOf(deps, id, principal, "edited", await queue.editAndRetry(definition, id, body.payload, by));
+    let outcome: AmendOutcome;
+    try {
+      outcome = await queue.editAndRetry(definition, id, body.payload, by);
+    } catch (error) {
+      throw withoutSecrets(error, definition, body.payload);
+    }
+    return answerOf(deps, id, principal, "edited", outcome);
   });
 }
 

@@ -4,7 +4,7 @@ import { operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
 import { Problem } from "../problem.js";
 import type { Mount } from "../route.js";
-import { auditState, text, workerBody } from "../views.js";
+import { auditReason, auditState, text, workerFor } from "../views.js";
 import { nextLink } from "./jobs.js";
 
 export function operationRoutes(mount: Mount, deps: Deps): void {
@@ -39,14 +39,8 @@ export function operationRoutes(mount: Mount, deps: Deps): void {
 
   mount(operations.listWorkers, async ({ principal }) => {
     const workers = await queue.workers();
-    const seen = workers.map(workerBody).map((worker) => ({
-      ...worker,
-      types: worker.types.filter(({ type }) => covers(principal, type)),
-    }));
-    return {
-      status: 200,
-      body: { workers: principal.types === null ? seen : seen.filter(({ types }) => types.length > 0) },
-    };
+    const seen = workers.map((worker) => workerFor(worker, principal)).filter((worker) => worker !== null);
+    return { status: 200, body: { workers: seen } };
   });
 
   mount(operations.readAudit, async ({ query, principal, request }) => {
@@ -69,9 +63,9 @@ export function operationRoutes(mount: Mount, deps: Deps): void {
           action,
           target,
           type,
-          before: auditState(before, definition),
-          after: auditState(after, definition),
-          reason,
+          before: auditState(before, definition, principal),
+          after: auditState(after, definition, principal),
+          reason: auditReason(actor, reason, principal),
           requestId,
         };
       });
