@@ -151,7 +151,7 @@ const frameworkCodes: Readonly<Record<string, readonly [ProblemCode, string]>> =
   FST_ERR_CTP_EMPTY_JSON_BODY: ["malformed_json", "The body is empty. Send a JSON value."],
   FST_ERR_CTP_INVALID_JSON_BODY: ["malformed_json", "The body is not JSON."],
   FST_ERR_BAD_URL: ["malformed_request", "The address has a percent sign that is not followed by two digits."],
-  FST_ERR_MAX_LEN: ["uri_too_long", "A part of the address is longer than is taken."],
+  FST_ERR_MAX_PARAM_LENGTH: ["uri_too_long", "A part of the address is longer than is taken."],
   FST_ERR_ASYNC_CONSTRAINT: ["malformed_request", "The request cannot be routed."],
   HPE_HEADER_OVERFLOW: ["headers_too_large", "The headers are larger than is taken. Send fewer, or shorter ones."],
   ERR_HTTP_REQUEST_TIMEOUT: ["request_timeout", "The request did not arrive in time."],

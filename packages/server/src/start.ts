@@ -82,6 +82,8 @@ function bareApp(logger: FastifyBaseLogger, trustProxy: string | readonly string
     connectionTimeout: 60_000,
     keepAliveTimeout: 30_000,
     forceCloseConnections: "idle",
+    // Fastify's own answer while it closes is no problem of ours, and keeps `/readyz` from saying why; the gate refuses what must be.
+    return503OnClosing: false,
     frameworkErrors: (error, request, reply) =>
       void answerProblem(error, request, reply.header("x-request-id", request.id)),
     clientErrorHandler: (error, socket) => answerUnreadable(error, socket),
