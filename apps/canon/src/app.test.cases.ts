@@ -3,6 +3,7 @@
  * database.
  */
 import { pino } from "pino";
+import type { AccessKeyOptions } from "sluice";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startCanon, type Canon } from "./app.js";
 import type { AppPlace, AppTarget } from "./app.test.target.js";
@@ -158,7 +159,42 @@ function cases(target: AppTarget): void {
   test("a port that is taken is said plainly, and the jobs stay with the process that has it", async () => {
     const { port } = new URL(canon.url!);
 
-    await expect(start({ SLUICE_PORT: port })).rejects.toThrow(/Port \d+ .* Set SLUICE_PORT/);
+    await expect(start({ SLUICE_PORT: port })).rejects.toThrow(/Port \d+ .* another program listens there/);
+  });
+
+  test("an import can be followed by server-sent events to its end, and its reader then stays away", async () => {
+    const response = await post("followed", [
+      { kind: "npc", name: "Cleo" },
+      { kind: "npc", name: "Dora" },
+    ]);
+    const address = `${canon.url}${response.headers.get("location")}/events`;
+
+    const stream = await fetch(address);
+    const text = await stream.text();
+
+    expect(stream.headers.get("content-type")).toMatch("text/event-stream");
+    const seen = [...text.matchAll(/^event: import\ndata: (.*)$/gm)].map(([, data]) => JSON.parse(data!) as ImportView);
+    const done = seen.map(({ progress }) => progress.done);
+    expect(seen.at(-1)).toMatchObject({ status: "completed", outcome: "complete", progress: { done: 2 } });
+    expect(done).toEqual([...done].sort((a, b) => a - b));
+    const lastId = [...text.matchAll(/^id: (.*)$/gm)].at(-1)![1]!;
+    expect((await fetch(address, { headers: { "last-event-id": lastId } })).status).toBe(204);
+    expect((await fetch(`${canon.url}/v1/games/followed/imports/none/events`)).status).toBe(404);
+  });
+
+  test("jobs that were not begun by an import end with an error, and harm nobody", async () => {
+    const bogus = { game: "nowhere", importId: "none", blob: "none", bytes: 1 };
+    const response = await fetch(`${canon.url}/v1/jobs`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ type: "canon.ingest", payload: bogus, maxAttempts: 1 }),
+    });
+    expect(response.status).toBe(202);
+    const { id } = (await response.json()) as { id: string };
+
+    const ended = async () => (await canon.queue.get(id))?.status;
+    await expect.poll(ended, { timeout: 60_000 }).toMatch(/completed|failed/);
+    expect((await get<{ imports: unknown[] }>("/v1/games/nowhere/imports")).imports).toEqual([]);
   });
 
   describe("bad requests", () => {
@@ -184,6 +220,39 @@ function cases(target: AppTarget): void {
         requestId: expect.any(String) as unknown,
       });
     });
+  });
+
+  // The last: from here on it asks everybody for a key.
+  test("with API keys a stranger gets 401, a key to submit may import, and one for other types may not", async () => {
+    const keyFor = async (more: Partial<AccessKeyOptions>) =>
+      (await canon.queue.createAccessKey({ name: "test", roles: ["submit"], ...more }, { actor: "test" })).token;
+    await keyFor({ roles: ["admin"] });
+    const [submits, watches, mails] = await Promise.all([
+      keyFor({}),
+      keyFor({ roles: ["observe"] }),
+      keyFor({ types: ["mail.*"] }),
+    ]);
+    const address = `${canon.url}/v1/games/guarded/imports`;
+    const ask = (key: string | null, init: RequestInit = {}, url = address) =>
+      fetch(url, { ...init, headers: key === null ? {} : { authorization: `Bearer ${key}` } });
+    const world = () => ({ method: "POST", body: JSON.stringify([{ kind: "npc", name: "Eve" }]) });
+    await expect.poll(async () => (await ask(null)).status, { timeout: 10_000 }).toBe(401);
+
+    const strangers = await Promise.all([
+      ask(null, world()),
+      ...["/imports/x", "/imports/x/events", "/imports/x/failures", "/objects/x", "/search?q=a"].map((path) =>
+        ask(null, {}, `${canon.url}/v1/games/guarded${path}`),
+      ),
+    ]);
+    const submitted = await ask(submits, world());
+
+    expect(strangers.map(({ status }) => status)).toEqual(strangers.map(() => 401));
+    expect(submitted.status).toBe(202);
+    expect((await ask(submits, {}, canon.url! + submitted.headers.get("location")!)).status).toBe(200);
+    expect((await ask(watches)).status).toBe(200);
+    expect((await ask(watches, world())).status).toBe(403);
+    expect((await ask(mails, world())).status).toBe(403);
+    expect((await ask(mails)).status).toBe(403);
   });
 
   function post(game: string, body: string | readonly unknown[]): Promise<Response> {

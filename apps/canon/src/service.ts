@@ -4,10 +4,11 @@
  */
 import type { FastifyInstance } from "fastify";
 import { invalidRequest, Problem, type Edge, type Source } from "@sluice/server";
-import type { BlobStore, Queue } from "sluice";
+import { covers, type BlobStore, type Queue } from "sluice";
 import { z } from "zod";
 import type { Embedder } from "./embedding/embedder.js";
 import { beginImport, importView } from "./imports.js";
+import { ingest } from "./jobs.js";
 import type { Library } from "./library/library.js";
 import { parseObject, publicView } from "./object.js";
 import { search } from "./search/search.js";
@@ -39,10 +40,17 @@ const FailuresQuery = z.strictObject({
 const ObjectQuery = z.strictObject({ as: Role });
 
 /** The routes of the canon, on the edge of the service that they share with the jobs. */
-export function canonRoutes(app: FastifyInstance, { principal, live }: Edge, deps: ServiceDeps): void {
+export function canonRoutes(app: FastifyInstance, edge: Edge, deps: ServiceDeps): void {
   const { library, blobs, queue, embedder, now } = deps;
   const queryVector = remembering(500, async (query) => (await embedder.embed([query], { urgent: true }))[0]!);
   const imports = importSource(library);
+  const { live } = edge;
+  // The canon is what its jobs make: a key for other types has nothing to do with it.
+  const principal: Edge["principal"] = async (request, access) => {
+    const who = await edge.principal(request, access);
+    if (covers(who, ingest.type)) return who;
+    throw new Problem("forbidden", `This key is not for jobs of type ${ingest.type}.`);
+  };
 
   app.post("/v1/games/:game/imports", async (request, reply) => {
     await principal(request, ["submit"]);

@@ -12,6 +12,11 @@ export class Refusal extends Error {
   override readonly name = "Refusal";
 }
 
+/** A signal came before the end, and there is more to say about it; the exit code is the signal's. */
+export class Stopped extends Error {
+  override readonly name = "Stopped";
+}
+
 export const addressHelp = "sqlite:PATH or postgres://user@host/database";
 
 /**

@@ -35,6 +35,11 @@ export class Output {
     this.line(JSON.stringify(value, null, 2).split("\n").map(visible).join("\n"));
   }
 
+  /** A line that says one thing about what is shown. */
+  fact(name: string, text: string): void {
+    this.line(`${(name === "" ? "" : `${name}:`).padEnd(13)}${visible(text)}`);
+  }
+
   /** Columns of text, each cell on its line; numbers to the right. */
   table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): void {
     const texts = [

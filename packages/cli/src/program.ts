@@ -4,8 +4,10 @@
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { Stopped } from "./address.js";
 import { addCopy } from "./commands/copy.js";
 import { addKeys } from "./commands/keys.js";
+import { addEnqueue } from "./commands/enqueue.js";
 import { addJobs } from "./commands/jobs.js";
 import { addMigrate } from "./commands/migrate.js";
 import { addServe } from "./commands/serve.js";
@@ -42,7 +44,7 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
       return signalCodes[String(signal.reason)] ?? 1;
     }
     output.complain(error instanceof Error ? error.message : String(error));
-    return 1;
+    return error instanceof Stopped ? (signalCodes[String(signal.reason)] ?? 1) : 1;
   }
 }
 
@@ -62,6 +64,7 @@ function toProgram(context: Context): Command {
       outputError: (text, write) => write(text.replace(/^error: /, "sluice: ")),
     });
   addServe(program, context);
+  addEnqueue(program, context);
   addMigrate(program, context);
   addCopy(program, context);
   addJobs(program, context);

@@ -1,6 +1,7 @@
 /**
  * Numbers as people read them.
  */
+import { InvalidArgumentError } from "commander";
 
 export function count(n: number): string {
   return n.toLocaleString("en-US");
@@ -22,6 +23,15 @@ export function duration(seconds: number): string {
   if (seconds < 60) return `${Math.ceil(seconds)} s`;
   const minutes = Math.round(seconds / 60);
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** For commander: a whole number in a range. */
+export function whole(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`Give a whole number from ${least} to ${most}.`);
+  };
 }
 
 /** "2026-12-01 08:00:00 UTC". @param ms Since 1970. */

@@ -41,11 +41,7 @@ export class Gate {
 
   /** @throws {Problem} overloaded, closing. Call `leave` when the request has been answered. */
   enter(): void {
-    if (this.#isClosing) {
-      throw new Problem("closing", "The service is stopping. Ask again: another may answer.", {
-        headers: retryAfter(1_000),
-      });
-    }
+    this.requireOpen();
     if (this.#inside >= this.#limits.requests) {
       throw overloaded(`${this.#inside} requests are being answered, as many as may be.`);
     }
@@ -53,6 +49,14 @@ export class Gate {
       throw overloaded(`It is ${Math.round(this.loopDelayMs)} ms behind.`);
     }
     this.#inside++;
+  }
+
+  /** @throws {Problem} closing */
+  requireOpen(): void {
+    if (!this.#isClosing) return;
+    throw new Problem("closing", "The service is stopping. Ask again: another may answer.", {
+      headers: retryAfter(1_000),
+    });
   }
 
   leave(): void {

@@ -51,7 +51,7 @@ export interface ServiceOptions {
 
 /** What routes of an application's own share with the service. */
 export interface Edge {
-  /** Who asks; throws a Problem where that is not known. `access` says who may. */
+  /** Who asks; throws a Problem where that is not known, or the service is stopping. `access` says who may. */
   readonly principal: (request: FastifyRequest, access: Access) => Promise<Principal>;
   /** Server-sent events. */
   readonly live: Live;
@@ -107,7 +107,11 @@ export const sluiceService: FastifyPluginAsync<ServiceOptions> = async (app, opt
   healthRoutes(mount, deps);
   documentationRoutes(mount, openApiDocument({ version, prefix }));
   mountOtherMethods(app);
-  await options.more?.(app, { live, principal: (request, access) => whoMay(whoAsks, request, access) });
+  const principal: Edge["principal"] = async (request, access) => {
+    gate.requireOpen();
+    return whoMay(whoAsks, request, access);
+  };
+  await options.more?.(app, { live, principal });
 
   const bulk = runsBulk ? bulkWorker(store, queue) : null;
   app.addHook("onReady", async () => bulk?.start());

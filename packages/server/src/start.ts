@@ -89,6 +89,8 @@ function bareApp(logger: FastifyBaseLogger, trustProxy: string | readonly string
     forceCloseConnections: "idle",
     // Node looks for connections that are late every 30 seconds, and answers a request without a Host by itself.
     http: { connectionsCheckingInterval: 2_000, maxHeaderSize: 16_384, requireHostHeader: false },
+    // Fastify's own answer while it closes is no problem of ours, and keeps `/readyz` from saying why; the gate refuses what must be.
+    return503OnClosing: false,
     frameworkErrors: (error, request, reply) =>
       void answerProblem(error, request, reply.header("x-request-id", request.id)),
     clientErrorHandler: (error, socket) => answerUnreadable(error, socket),

@@ -45,9 +45,11 @@ export const processors = [
     await sleep(50, undefined, { signal: ctx.signal });
   }),
   handle(slow, async ({ payload }, ctx) => {
-    ctx.progress(0, 1);
-    await sleep(payload.ms, undefined, { signal: ctx.signal });
-    ctx.progress(1, 1);
+    for (let done = 0; done < 10; done++) {
+      ctx.progress(done, 10);
+      await sleep(payload.ms / 10, undefined, { signal: ctx.signal });
+    }
+    ctx.progress(10, 10);
   }),
   handle(broken, async ({ payload }) => {
     throw new Error(`${payload.message} ${payload.token ?? ""}`);

@@ -143,7 +143,7 @@ function printPage(output: Output, { next, searched }: SearchPage, views: readon
 }
 
 function printJob(output: Output, job: JobView, attempts: readonly AttemptRecord[], lines: readonly LogLine[]): void {
-  const fact = (name: string, text: string) => output.line(`${`${name}:`.padEnd(13)}${visible(text)}`);
+  const fact = (name: string, text: string) => output.fact(name, text);
   fact("job", job.id);
   fact("type", `${job.type}, version ${job.version}`);
   fact("state", `${job.state}${job.state === "failed" ? ` (${job.reason})` : ""}`);

@@ -3,14 +3,15 @@
  * then it takes nothing more, finishes or gives back what runs, and ends with exit code 0.
  */
 import { pino } from "pino";
-import { InvalidArgumentError, Option, type Command } from "commander";
-import { startService, type Service } from "@sluice/server";
+import { Option, type Command } from "commander";
+import type { Service } from "@sluice/server";
 import { Events, Queue, Worker, type Store } from "sluice";
 import { postgres } from "sluice/postgres";
 import { sqlite } from "sluice/sqlite";
 import { addressHelp, notEmpty, placeOf, toAddress, type Address } from "../address.js";
 import { loadJobs, type JobsModule } from "../jobs-module.js";
 import type { Context } from "../program.js";
+import { whole } from "../words.js";
 
 interface RunOptions {
   readonly jobs: string;
@@ -83,14 +84,6 @@ function running(command: Command): Command {
     );
 }
 
-function whole(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-    throw new InvalidArgumentError(`Give a whole number from ${least} to ${most}.`);
-  };
-}
-
 interface Running {
   readonly store: Store<unknown>;
   readonly queue: Queue<unknown>;
@@ -137,6 +130,8 @@ function workerOf({ store, events, jobs }: Running, options: RunOptions): Worker
 }
 
 async function serve(options: ServeOptions, { output, signal, finish }: Context): Promise<void> {
+  // Only here: it takes half a second to load, which no other verb should wait for.
+  const { startService } = await import("@sluice/server");
   const running = await open(options);
   const { store, queue, logger, jobs, address } = running;
   const worker = options.worker ? workerOf(running, options) : null;

@@ -1,0 +1,4 @@
+import { describeOneKey } from "./one-key.test.cases.js";
+import { onPostgres } from "./service.test.bed.js";
+
+describeOneKey(onPostgres);
