@@ -1,6 +1,7 @@
 /** The public names of `@sluice/server`. */
 export { startService, type Service, type StartOptions } from "./start.js";
 export { sluiceService, version, type Edge, type ServiceOptions } from "./service.js";
+export { stopOnSignals } from "./signals.js";
 export { answerProblem, invalidRequest, Problem, type ProblemMore } from "./problem.js";
 export type { ProblemBody, ProblemCode, FieldError } from "./contract/problems.js";
 export type { Principal } from "./principal.js";
