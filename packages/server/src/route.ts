@@ -53,8 +53,6 @@ export function mounter(app: FastifyInstance, deps: RouteDeps): Mount {
     const judge = judgeOf(endpoint, deps);
     app.route({
       method: endpoint.method,
-      // The head of a stream would be a stream.
-      exposeHeadRoute: !isStream(endpoint as Endpoint),
       url: endpoint.path.replace(/\{(\w+)\}/g, ":$1"),
       handler: async (request, reply) => {
         // Whether it is well must be asked of a process that is not.
@@ -70,10 +68,6 @@ export function mounter(app: FastifyInstance, deps: RouteDeps): Mount {
       },
     });
   };
-}
-
-export function isStream({ answers }: Endpoint): boolean {
-  return answers[200]?.content?.type === "text/event-stream";
 }
 
 function judgeOf(endpoint: Endpoint, { authenticate, limits }: RouteDeps) {

@@ -18,7 +18,7 @@ import { Metrics } from "./metrics.js";
 import { openApiDocument } from "./openapi.js";
 import { answerProblem, Problem } from "./problem.js";
 import type { Principal } from "./principal.js";
-import { isStream, mounter, whoMay } from "./route.js";
+import { mounter, whoMay } from "./route.js";
 import { batchRoutes } from "./routes/batch.js";
 import { bulkRoutes } from "./routes/bulk.js";
 import { documentationRoutes } from "./routes/documentation.js";
@@ -151,9 +151,8 @@ const allMethods: readonly (Method | "HEAD" | "OPTIONS")[] = [
 /** At each address, methods that there are not: 405, with those that there are; OPTIONS asks for just that. */
 function mountOtherMethods(app: FastifyInstance): void {
   for (const path of new Set(endpoints.map((each) => each.path))) {
-    const those = endpoints.filter((each) => each.path === path);
-    const there: string[] = those.map(({ method }) => method);
-    if (there.includes("GET") && !those.some(isStream)) there.push("HEAD");
+    const there: string[] = endpoints.filter((each) => each.path === path).map(({ method }) => method);
+    if (there.includes("GET")) there.push("HEAD");
     const allow = [...there, "OPTIONS"].join(", ");
     app.route({
       method: allMethods.filter((method) => !there.includes(method)),
