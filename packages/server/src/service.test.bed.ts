@@ -58,7 +58,8 @@ export const definitions: readonly AnyDefinition[] = [note, leaky, picky, other,
 
 /** Runs until it is told to stop, and counts. */
 async function runSlowly(_job: unknown, ctx: { signal: AbortSignal; progress(done: number): void }): Promise<void> {
-  for (let n = 0; !ctx.signal.aborted; n++) {
+  for (let n = 0; ; n++) {
+    ctx.signal.throwIfAborted();
     ctx.progress(n);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -269,6 +269,8 @@ describe("options at enqueue", () => {
     ["a priority that is no whole number", { priority: 1.5 }],
     ["no attempts", { maxAttempts: 0 }],
     ["a correlation too long to index", { correlation: { entityId: "x".repeat(201) } }],
+    ["half a character in a correlation", { correlation: { entityId: "\ud800" } }],
+    ["half a character in a correlation's name", { correlation: { "\ud83d": "\ude00" } }],
     ["a correlation that is no string", { correlation: { entityId: 7 as unknown as string } }],
     ["an empty idempotency key", { idempotency: { key: "" } }],
     ["an idempotency key that is too long", { idempotency: { key: "k".repeat(256) } }],
