@@ -555,7 +555,7 @@ export interface components {
         Rate: {
             /** @description How many units. */
             limit: number;
-            /** @description In how many ms. */
+            /** @description In how many ms; not fewer units than one a day. */
             perMs: number;
             /** @description How many at once after a quiet time; default: the limit. */
             burst?: number;
@@ -1356,15 +1356,32 @@ export interface operations {
                 headers: {
                     /** @description The next page, rel="next" (RFC 8288). */
                     Link?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobPage"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1374,6 +1391,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1383,6 +1402,30 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1392,6 +1435,19 @@ export interface operations {
             /** @description invalid_query: The query cannot be understood. invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1401,6 +1457,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1412,6 +1470,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1449,6 +1509,8 @@ export interface operations {
                     "Preference-Applied"?: string;
                     /** @description "true": the request was done before; this is what became of it. */
                     "Idempotency-Replayed"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1466,6 +1528,8 @@ export interface operations {
                     "Preference-Applied"?: string;
                     /** @description "true": the request was done before; this is what became of it. */
                     "Idempotency-Replayed"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1475,6 +1539,8 @@ export interface operations {
             /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1484,6 +1550,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1493,6 +1563,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1502,6 +1574,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1511,6 +1596,8 @@ export interface operations {
             /** @description request_in_progress: A request with the same Idempotency-Key is being answered. switched_off: The type is switched off for this job. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1520,6 +1607,8 @@ export interface operations {
             /** @description gone: It was here, and has been deleted since. */
             410: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1529,6 +1618,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1538,6 +1640,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1547,6 +1653,8 @@ export interface operations {
             /** @description invalid_payload: The payload does not match the schema of its type. unknown_type: No type of job has this name here. idempotency_key_reused: The Idempotency-Key was used for another request. invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1558,6 +1666,23 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description What is left of the limit, and when there is more. */
+                    RateLimit?: string;
+                    /** @description The limit. */
+                    "RateLimit-Policy"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1567,6 +1692,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1578,6 +1705,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1599,22 +1728,27 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["EnqueueRequest"][];
-                "application/x-ndjson": components["schemas"]["EnqueueRequest"][];
+                "application/x-ndjson": string;
             };
         };
         responses: {
             /** @description One result for each job, in order: a line each for a request in lines, otherwise an array under `results`. */
             202: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["BatchResults"];
+                    "application/x-ndjson": components["schemas"]["BatchResult"];
                 };
             };
             /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1624,6 +1758,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1633,6 +1771,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1642,6 +1782,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1651,6 +1804,8 @@ export interface operations {
             /** @description request_in_progress: A request with the same Idempotency-Key is being answered. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1660,6 +1815,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1669,6 +1837,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1678,6 +1850,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1687,6 +1872,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1698,6 +1885,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1728,6 +1917,8 @@ export interface operations {
                     ETag?: string;
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1739,13 +1930,30 @@ export interface operations {
                 headers: {
                     /** @description Names this state of it; send it back as If-None-Match or If-Match. */
                     ETag?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1755,6 +1963,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1764,6 +1974,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1773,6 +1985,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1782,6 +2040,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1793,6 +2053,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1804,6 +2066,7 @@ export interface operations {
     revealPayload: {
         parameters: {
             query?: {
+                /** @description Why; kept in the audit. */
                 reason?: string;
             };
             header?: never;
@@ -1818,15 +2081,32 @@ export interface operations {
             /** @description The payload as it was enqueued. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["RevealedPayload"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1836,6 +2116,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1845,6 +2127,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1854,6 +2138,30 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1863,6 +2171,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1872,6 +2193,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1883,6 +2206,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1919,15 +2244,19 @@ export interface operations {
             /** @description Done: the job as it is now. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1937,6 +2266,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1946,6 +2279,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1955,6 +2290,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1964,6 +2301,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1973,6 +2323,8 @@ export interface operations {
             /** @description wrong_state: The job is in a state that does not allow this. key_taken: The unique key of the job belongs to another job by now. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1982,6 +2334,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1991,6 +2356,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2000,6 +2369,19 @@ export interface operations {
             /** @description unknown_type: No type of job has this name here. invalid_payload: The payload does not match the schema of its type. invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2009,6 +2391,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2020,6 +2404,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2031,7 +2417,10 @@ export interface operations {
     streamJob: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Of the last event that the reader has; an EventSource sends it by itself. */
+                "Last-Event-ID"?: string;
+            };
             path: {
                 /** @description UUIDv7: sorts by time of creation. */
                 id: string;
@@ -2043,6 +2432,8 @@ export interface operations {
             /** @description The stream. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2052,13 +2443,30 @@ export interface operations {
             /** @description The job has ended, and the client has its last state. */
             204: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2068,6 +2476,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2077,6 +2487,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2086,6 +2498,41 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2097,6 +2544,23 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description What is left of the limit, and when there is more. */
+                    RateLimit?: string;
+                    /** @description The limit. */
+                    "RateLimit-Policy"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2106,6 +2570,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2117,6 +2583,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2147,6 +2615,8 @@ export interface operations {
             /** @description Done: the job as it is now. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2160,15 +2630,19 @@ export interface operations {
                     Location?: string;
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2178,6 +2652,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2187,6 +2665,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2196,6 +2676,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2205,6 +2687,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2214,6 +2709,8 @@ export interface operations {
             /** @description wrong_state: The job is in a state that does not allow this. key_taken: The unique key of the job belongs to another job by now. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2223,6 +2720,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2232,6 +2742,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2241,6 +2755,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2250,6 +2777,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2261,6 +2790,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2291,15 +2822,19 @@ export interface operations {
             /** @description Done: the job as it is now. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2309,6 +2844,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2318,6 +2857,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2327,6 +2868,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2336,6 +2879,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2345,6 +2901,8 @@ export interface operations {
             /** @description wrong_state: The job is in a state that does not allow this. key_taken: The unique key of the job belongs to another job by now. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2354,6 +2912,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2363,6 +2934,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2372,6 +2947,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2381,6 +2969,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2392,6 +2982,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2422,15 +3014,19 @@ export interface operations {
             /** @description Done: the job as it is now. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2440,6 +3036,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2449,6 +3049,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2458,6 +3060,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2467,6 +3071,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2476,6 +3093,8 @@ export interface operations {
             /** @description wrong_state: The job is in a state that does not allow this. key_taken: The unique key of the job belongs to another job by now. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2485,6 +3104,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2494,6 +3126,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2503,6 +3139,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2512,6 +3161,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2523,6 +3174,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2550,6 +3203,8 @@ export interface operations {
             /** @description A dry run: what would be touched. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2565,6 +3220,8 @@ export interface operations {
                     "Retry-After"?: string;
                     /** @description "true": the request was done before; this is what became of it. */
                     "Idempotency-Replayed"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2574,6 +3231,8 @@ export interface operations {
             /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2583,6 +3242,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2592,6 +3255,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2601,6 +3266,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2610,6 +3288,8 @@ export interface operations {
             /** @description gone: It was here, and has been deleted since. */
             410: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2619,6 +3299,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2628,6 +3321,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2637,6 +3334,19 @@ export interface operations {
             /** @description invalid_query: The query cannot be understood. idempotency_key_reused: The Idempotency-Key was used for another request. invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2646,6 +3356,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2657,6 +3369,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2677,15 +3391,32 @@ export interface operations {
             /** @description The types, by name. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["TypeList"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2695,6 +3426,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2704,6 +3437,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2713,6 +3492,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2724,6 +3505,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2752,6 +3535,8 @@ export interface operations {
                 headers: {
                     /** @description Names this state of it; send it back as If-None-Match or If-Match. */
                     ETag?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2763,13 +3548,30 @@ export interface operations {
                 headers: {
                     /** @description Names this state of it; send it back as If-None-Match or If-Match. */
                     ETag?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2779,6 +3581,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2788,6 +3592,8 @@ export interface operations {
             /** @description type_not_found: There is no such type. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2797,6 +3603,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2806,6 +3658,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2817,6 +3671,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2850,15 +3706,19 @@ export interface operations {
                 headers: {
                     /** @description Names this state of it; send it back as If-None-Match or If-Match. */
                     ETag?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Type"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2868,6 +3728,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2877,6 +3741,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2886,6 +3752,8 @@ export interface operations {
             /** @description type_not_found: There is no such type. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2895,6 +3763,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2904,6 +3785,8 @@ export interface operations {
             /** @description stale: It has changed since it was read. */
             412: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2913,6 +3796,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2922,6 +3818,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2931,6 +3831,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2940,6 +3853,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2951,6 +3866,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2976,15 +3893,32 @@ export interface operations {
             /** @description The rollups. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Stats"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2994,6 +3928,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3003,6 +3939,30 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3012,6 +3972,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3021,6 +3994,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3032,6 +4007,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3052,15 +4029,32 @@ export interface operations {
             /** @description Living and lost workers. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["WorkerList"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3070,6 +4064,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3079,6 +4075,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3088,6 +4130,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3099,6 +4143,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3110,11 +4156,13 @@ export interface operations {
     readAudit: {
         parameters: {
             query?: {
+                /** @description Only what this one did. */
                 actor?: string;
                 /** @description Only of this job; kept when the job is gone. */
                 job?: string;
                 /** @description Only changes of the settings of this type. */
                 type?: string;
+                /** @description Only such. */
                 action?: "cancel" | "retry" | "edit" | "discard" | "release" | "set" | "reveal" | "create_key" | "revoke_key" | "bulk";
                 /** @description From the `next` of the page before. */
                 cursor?: string;
@@ -3132,15 +4180,32 @@ export interface operations {
                 headers: {
                     /** @description The next page, rel="next" (RFC 8288). */
                     Link?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3150,6 +4215,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3159,6 +4226,30 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3168,6 +4259,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3177,6 +4281,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3188,6 +4294,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3208,15 +4316,32 @@ export interface operations {
             /** @description Without the keys themselves: those are kept by nobody but their owners. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AccessKeyList"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3226,6 +4351,19 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found: There is nothing at this address. */
+            404: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3235,6 +4373,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3244,6 +4428,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3255,6 +4441,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3279,15 +4467,19 @@ export interface operations {
             /** @description The key. */
             201: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["CreatedAccessKey"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3297,6 +4489,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3306,6 +4502,19 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found: There is nothing at this address. */
+            404: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3315,6 +4524,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3324,6 +4546,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3333,6 +4568,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3342,6 +4581,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3351,6 +4603,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3362,6 +4616,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3375,6 +4631,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the key, as the list has it. */
                 id: string;
             };
             cookie?: never;
@@ -3384,13 +4641,30 @@ export interface operations {
             /** @description It opens nothing any more, within a second or two everywhere. */
             204: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3400,6 +4674,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3409,6 +4685,8 @@ export interface operations {
             /** @description not_found: There is nothing at this address. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3418,6 +4696,65 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unsupported_media_type: The body is of a kind that is not taken here. */
+            415: {
+                headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3427,6 +4764,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3438,6 +4777,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3458,15 +4799,32 @@ export interface operations {
             /** @description Who you are. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3476,6 +4834,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3485,6 +4845,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3494,6 +4900,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3505,6 +4913,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3533,15 +4943,32 @@ export interface operations {
                 headers: {
                     /** @description The session. */
                     "Set-Cookie"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated: The request carries no key that is known and good. */
+            401: {
+                headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3551,6 +4978,19 @@ export interface operations {
             /** @description cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found: There is nothing at this address. */
+            404: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3560,6 +5000,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3569,6 +5022,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3578,6 +5044,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3587,6 +5057,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3596,6 +5079,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3607,6 +5092,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3629,13 +5116,52 @@ export interface operations {
                 headers: {
                     /** @description The session. */
                     "Set-Cookie"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated: The request carries no key that is known and good. */
+            401: {
+                headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found: There is nothing at this address. */
+            404: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3645,6 +5171,65 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unsupported_media_type: The body is of a kind that is not taken here. */
+            415: {
+                headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3654,6 +5239,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3665,6 +5252,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3685,15 +5274,32 @@ export interface operations {
             /** @description The stream. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "text/event-stream": string;
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3703,6 +5309,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3712,6 +5320,41 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3723,6 +5366,23 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description What is left of the limit, and when there is more. */
+                    RateLimit?: string;
+                    /** @description The limit. */
+                    "RateLimit-Policy"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3732,6 +5392,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3743,6 +5405,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3763,15 +5427,74 @@ export interface operations {
             /** @description It does. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3781,6 +5504,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3801,15 +5526,74 @@ export interface operations {
             /** @description They would. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3819,6 +5603,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3830,6 +5616,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3850,15 +5638,32 @@ export interface operations {
             /** @description The metrics. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "text/plain": string;
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3868,6 +5673,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3877,6 +5684,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3886,6 +5739,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3906,6 +5761,8 @@ export interface operations {
             /** @description OpenAPI 3.1. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3914,9 +5771,66 @@ export interface operations {
                     };
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3926,6 +5840,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3937,6 +5853,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3957,15 +5875,74 @@ export interface operations {
             /** @description A page. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "text/html": string;
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3975,6 +5952,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3986,6 +5965,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {

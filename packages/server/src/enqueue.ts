@@ -22,7 +22,7 @@ export async function enqueueFor(
 ): Promise<Enqueued> {
   const definition = definitions.get(body.type);
   requireType(principal, body.type);
-  if (definition === undefined) throw unknownType(body.type);
+  if (definition === undefined) throw unknownType();
   const { payload, correlation, delayMs, runAt, priority, maxAttempts } = body;
   const options: EnqueueOptions = {
     caller: principal.id,
@@ -43,8 +43,8 @@ export async function enqueueFor(
   }
 }
 
-export function unknownType(type: string): Problem {
-  return new Problem("unknown_type", `No type of job is called ${type} here. GET /v1/types lists those that are.`, {
+export function unknownType(): Problem {
+  return new Problem("unknown_type", "No type of job has this name here. GET /v1/types lists those that are.", {
     errors: [{ pointer: "/type", detail: "is not known here" }],
   });
 }

@@ -74,6 +74,11 @@ export class Live {
       void reply.code(204).send();
       return;
     }
+    if (request.method === "HEAD") {
+      // Would be there; a stream that carries nothing would only be held open.
+      void reply.type("text/event-stream; charset=utf-8").send();
+      return;
+    }
     // Others may have come while this one was looking.
     this.#requireRoom(principal);
     const follower = new Follower(source, key, principal, reply);

@@ -90,6 +90,8 @@ function bareApp(logger: FastifyBaseLogger, trustProxy: string | readonly string
   app.server.headersTimeout = 10_000;
   app.server.requestTimeout = 0;
   app.server.maxRequestsPerSocket = 0;
+  // What a client expects beside 100-continue is nothing that is known: done without, rather than refused by Node with an answer of its own.
+  app.server.on("checkExpectation", (request, response) => app.server.emit("request", request, response));
   app.setNotFoundHandler((request, reply) =>
     answerProblem(nothingHere(), request, reply.header("x-request-id", request.id)),
   );
