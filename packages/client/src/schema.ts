@@ -555,7 +555,7 @@ export interface components {
         Rate: {
             /** @description How many units. */
             limit: number;
-            /** @description In how many ms. */
+            /** @description In how many ms; not fewer units than one a day. */
             perMs: number;
             /** @description How many at once after a quiet time; default: the limit. */
             burst?: number;
@@ -1356,15 +1356,32 @@ export interface operations {
                 headers: {
                     /** @description The next page, rel="next" (RFC 8288). */
                     Link?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobPage"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1374,6 +1391,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1383,6 +1402,30 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1392,6 +1435,19 @@ export interface operations {
             /** @description invalid_query: The query cannot be understood. invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1401,6 +1457,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1412,6 +1470,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1449,6 +1509,8 @@ export interface operations {
                     "Preference-Applied"?: string;
                     /** @description "true": the request was done before; this is what became of it. */
                     "Idempotency-Replayed"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1466,6 +1528,8 @@ export interface operations {
                     "Preference-Applied"?: string;
                     /** @description "true": the request was done before; this is what became of it. */
                     "Idempotency-Replayed"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1475,6 +1539,8 @@ export interface operations {
             /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1484,6 +1550,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1493,6 +1563,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1502,6 +1574,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1511,6 +1596,8 @@ export interface operations {
             /** @description request_in_progress: A request with the same Idempotency-Key is being answered. switched_off: The type is switched off for this job. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1520,6 +1607,8 @@ export interface operations {
             /** @description gone: It was here, and has been deleted since. */
             410: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1529,6 +1618,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1538,6 +1640,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1547,6 +1653,8 @@ export interface operations {
             /** @description invalid_payload: The payload does not match the schema of its type. unknown_type: No type of job has this name here. idempotency_key_reused: The Idempotency-Key was used for another request. invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1558,6 +1666,21 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description What is left of the limit, and in how many seconds there is more. */
+                    RateLimit?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1567,6 +1690,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1578,6 +1703,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1599,22 +1726,27 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["EnqueueRequest"][];
-                "application/x-ndjson": components["schemas"]["EnqueueRequest"][];
+                "application/x-ndjson": string;
             };
         };
         responses: {
             /** @description One result for each job, in order: a line each for a request in lines, otherwise an array under `results`. */
             202: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["BatchResults"];
+                    "application/x-ndjson": components["schemas"]["BatchResult"];
                 };
             };
             /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1624,6 +1756,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1633,6 +1769,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1642,6 +1780,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1651,6 +1802,8 @@ export interface operations {
             /** @description request_in_progress: A request with the same Idempotency-Key is being answered. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1660,6 +1813,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1669,6 +1835,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1678,6 +1848,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1687,6 +1870,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1698,6 +1883,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1728,6 +1915,8 @@ export interface operations {
                     ETag?: string;
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1739,13 +1928,30 @@ export interface operations {
                 headers: {
                     /** @description Names this state of it; send it back as If-None-Match or If-Match. */
                     ETag?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1755,6 +1961,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1764,6 +1972,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1773,6 +1983,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1782,6 +2038,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1793,6 +2051,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1804,6 +2064,7 @@ export interface operations {
     revealPayload: {
         parameters: {
             query?: {
+                /** @description Why; kept in the audit. */
                 reason?: string;
             };
             header?: never;
@@ -1818,15 +2079,32 @@ export interface operations {
             /** @description The payload as it was enqueued. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["RevealedPayload"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1836,6 +2114,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1845,6 +2125,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1854,6 +2136,30 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1863,6 +2169,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1872,6 +2191,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1883,6 +2204,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1919,15 +2242,19 @@ export interface operations {
             /** @description Done: the job as it is now. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1937,6 +2264,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1946,6 +2277,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1955,6 +2288,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1964,6 +2299,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1973,6 +2321,8 @@ export interface operations {
             /** @description wrong_state: The job is in a state that does not allow this. key_taken: The unique key of the job belongs to another job by now. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1982,6 +2332,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1991,6 +2354,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2000,6 +2367,19 @@ export interface operations {
             /** @description unknown_type: No type of job has this name here. invalid_payload: The payload does not match the schema of its type. invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2009,6 +2389,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2020,6 +2402,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2031,7 +2415,10 @@ export interface operations {
     streamJob: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Of the last event that the reader has; an EventSource sends it by itself. */
+                "Last-Event-ID"?: string;
+            };
             path: {
                 /** @description UUIDv7: sorts by time of creation. */
                 id: string;
@@ -2043,6 +2430,8 @@ export interface operations {
             /** @description The stream. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2052,13 +2441,30 @@ export interface operations {
             /** @description The job has ended, and the client has its last state. */
             204: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2068,6 +2474,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2077,6 +2485,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2086,6 +2496,41 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2097,6 +2542,21 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description What is left of the limit, and in how many seconds there is more. */
+                    RateLimit?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2106,6 +2566,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2117,6 +2579,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2147,6 +2611,8 @@ export interface operations {
             /** @description Done: the job as it is now. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2160,15 +2626,19 @@ export interface operations {
                     Location?: string;
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2178,6 +2648,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2187,6 +2661,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2196,6 +2672,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2205,6 +2683,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2214,6 +2705,8 @@ export interface operations {
             /** @description wrong_state: The job is in a state that does not allow this. key_taken: The unique key of the job belongs to another job by now. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2223,6 +2716,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2232,6 +2738,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2241,6 +2751,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2250,6 +2773,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2261,6 +2786,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2291,15 +2818,19 @@ export interface operations {
             /** @description Done: the job as it is now. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2309,6 +2840,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2318,6 +2853,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2327,6 +2864,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2336,6 +2875,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2345,6 +2897,8 @@ export interface operations {
             /** @description wrong_state: The job is in a state that does not allow this. key_taken: The unique key of the job belongs to another job by now. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2354,6 +2908,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2363,6 +2930,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2372,6 +2943,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2381,6 +2965,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2392,6 +2978,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2422,15 +3010,19 @@ export interface operations {
             /** @description Done: the job as it is now. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2440,6 +3032,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2449,6 +3045,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2458,6 +3056,8 @@ export interface operations {
             /** @description job_not_found: There is no such job. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2467,6 +3067,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2476,6 +3089,8 @@ export interface operations {
             /** @description wrong_state: The job is in a state that does not allow this. key_taken: The unique key of the job belongs to another job by now. */
             409: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2485,6 +3100,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2494,6 +3122,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2503,6 +3135,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2512,6 +3157,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2523,6 +3170,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2550,6 +3199,8 @@ export interface operations {
             /** @description A dry run: what would be touched. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2565,6 +3216,8 @@ export interface operations {
                     "Retry-After"?: string;
                     /** @description "true": the request was done before; this is what became of it. */
                     "Idempotency-Replayed"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2574,6 +3227,8 @@ export interface operations {
             /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2583,6 +3238,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2592,6 +3251,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2601,6 +3262,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2610,6 +3284,8 @@ export interface operations {
             /** @description gone: It was here, and has been deleted since. */
             410: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2619,6 +3295,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2628,6 +3317,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2637,6 +3330,19 @@ export interface operations {
             /** @description invalid_query: The query cannot be understood. idempotency_key_reused: The Idempotency-Key was used for another request. invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2646,6 +3352,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2657,6 +3365,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2677,15 +3387,32 @@ export interface operations {
             /** @description The types, by name. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["TypeList"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2695,6 +3422,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2704,6 +3433,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2713,6 +3488,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2724,6 +3501,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2752,6 +3531,8 @@ export interface operations {
                 headers: {
                     /** @description Names this state of it; send it back as If-None-Match or If-Match. */
                     ETag?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2763,13 +3544,30 @@ export interface operations {
                 headers: {
                     /** @description Names this state of it; send it back as If-None-Match or If-Match. */
                     ETag?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2779,6 +3577,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2788,6 +3588,8 @@ export interface operations {
             /** @description type_not_found: There is no such type. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2797,6 +3599,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2806,6 +3654,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2817,6 +3667,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2850,15 +3702,19 @@ export interface operations {
                 headers: {
                     /** @description Names this state of it; send it back as If-None-Match or If-Match. */
                     ETag?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Type"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2868,6 +3724,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2877,6 +3737,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2886,6 +3748,8 @@ export interface operations {
             /** @description type_not_found: There is no such type. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2895,6 +3759,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2904,6 +3781,8 @@ export interface operations {
             /** @description stale: It has changed since it was read. */
             412: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2913,6 +3792,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2922,6 +3814,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2931,6 +3827,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2940,6 +3849,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2951,6 +3862,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2976,15 +3889,32 @@ export interface operations {
             /** @description The rollups. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Stats"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2994,6 +3924,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3003,6 +3935,30 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3012,6 +3968,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3021,6 +3990,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3032,6 +4003,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3052,15 +4025,32 @@ export interface operations {
             /** @description Living and lost workers. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["WorkerList"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3070,6 +4060,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3079,6 +4071,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3088,6 +4126,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3099,6 +4139,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3110,11 +4152,13 @@ export interface operations {
     readAudit: {
         parameters: {
             query?: {
+                /** @description Only what this one did. */
                 actor?: string;
                 /** @description Only of this job; kept when the job is gone. */
                 job?: string;
                 /** @description Only changes of the settings of this type. */
                 type?: string;
+                /** @description Only such. */
                 action?: "cancel" | "retry" | "edit" | "discard" | "release" | "set" | "reveal" | "create_key" | "revoke_key" | "bulk";
                 /** @description From the `next` of the page before. */
                 cursor?: string;
@@ -3132,15 +4176,32 @@ export interface operations {
                 headers: {
                     /** @description The next page, rel="next" (RFC 8288). */
                     Link?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3150,6 +4211,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3159,6 +4222,30 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3168,6 +4255,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3177,6 +4277,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3188,6 +4290,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3208,15 +4312,32 @@ export interface operations {
             /** @description Without the keys themselves: those are kept by nobody but their owners. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AccessKeyList"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3226,6 +4347,19 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found: There is nothing at this address. */
+            404: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3235,6 +4369,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3244,6 +4424,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3255,6 +4437,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3279,15 +4463,19 @@ export interface operations {
             /** @description The key. */
             201: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["CreatedAccessKey"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3297,6 +4485,10 @@ export interface operations {
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3306,6 +4498,19 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found: There is nothing at this address. */
+            404: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3315,6 +4520,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3324,6 +4542,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3333,6 +4564,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3342,6 +4577,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3351,6 +4599,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3362,6 +4612,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3375,6 +4627,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Of the key, as the list has it. */
                 id: string;
             };
             cookie?: never;
@@ -3384,13 +4637,30 @@ export interface operations {
             /** @description It opens nothing any more, within a second or two everywhere. */
             204: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3400,6 +4670,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3409,6 +4681,8 @@ export interface operations {
             /** @description not_found: There is nothing at this address. */
             404: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3418,6 +4692,65 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unsupported_media_type: The body is of a kind that is not taken here. */
+            415: {
+                headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3427,6 +4760,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3438,6 +4773,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3458,15 +4795,32 @@ export interface operations {
             /** @description Who you are. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3476,6 +4830,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3485,6 +4841,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3494,6 +4896,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3505,6 +4909,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3533,15 +4939,32 @@ export interface operations {
                 headers: {
                     /** @description The session. */
                     "Set-Cookie"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            /** @description malformed_json: The body is not the JSON that it says it is. */
+            /** @description malformed_json: The body is not the JSON that it says it is. malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
             400: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated: The request carries no key that is known and good. */
+            401: {
+                headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3551,6 +4974,19 @@ export interface operations {
             /** @description cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found: There is nothing at this address. */
+            404: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3560,6 +4996,19 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3569,6 +5018,19 @@ export interface operations {
             /** @description body_too_large: The body, or a part of it, is larger than is taken. */
             413: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3578,6 +5040,10 @@ export interface operations {
             /** @description unsupported_media_type: The body is of a kind that is not taken here. unsupported_encoding: Compressed bodies are not taken. */
             415: {
                 headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3587,6 +5053,19 @@ export interface operations {
             /** @description invalid_request: The request is readable, but has values that cannot be used. */
             422: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3596,6 +5075,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3607,6 +5088,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3629,13 +5112,52 @@ export interface operations {
                 headers: {
                     /** @description The session. */
                     "Set-Cookie"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unauthenticated: The request carries no key that is known and good. */
+            401: {
+                headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description cross_site: A web page of another site may not change anything here. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description not_found: There is nothing at this address. */
+            404: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3645,6 +5167,65 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description unsupported_media_type: The body is of a kind that is not taken here. */
+            415: {
+                headers: {
+                    /** @description The media types that are taken. */
+                    Accept?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3654,6 +5235,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3665,6 +5248,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3685,15 +5270,32 @@ export interface operations {
             /** @description The stream. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "text/event-stream": string;
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3703,6 +5305,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3712,6 +5316,41 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3723,6 +5362,21 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description What is left of the limit, and in how many seconds there is more. */
+                    RateLimit?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3732,6 +5386,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3743,6 +5399,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3763,15 +5421,74 @@ export interface operations {
             /** @description It does. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3781,6 +5498,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3801,15 +5520,74 @@ export interface operations {
             /** @description They would. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3819,6 +5597,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3830,6 +5610,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3850,15 +5632,32 @@ export interface operations {
             /** @description The metrics. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "text/plain": string;
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description unauthenticated: The request carries no key that is known and good. */
             401: {
                 headers: {
+                    /** @description How to say who asks. */
+                    "WWW-Authenticate"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3868,6 +5667,8 @@ export interface operations {
             /** @description forbidden: The key may not do this. */
             403: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3877,6 +5678,52 @@ export interface operations {
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3886,6 +5733,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3906,6 +5755,8 @@ export interface operations {
             /** @description OpenAPI 3.1. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3914,9 +5765,66 @@ export interface operations {
                     };
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3926,6 +5834,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3937,6 +5847,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3957,15 +5869,74 @@ export interface operations {
             /** @description A page. */
             200: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "text/html": string;
                 };
             };
+            /** @description malformed_request: The request is not readable as HTTP, or one of its headers is not what it says it is. */
+            400: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description not_acceptable: What is here has no form that the request accepts. */
             406: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description request_timeout: The request did not arrive in time. */
+            408: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description uri_too_long: The address is longer than is taken. */
+            414: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_request: The request is readable, but has values that cannot be used. */
+            422: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description headers_too_large: The headers are larger than is taken. */
+            431: {
+                headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3975,6 +5946,8 @@ export interface operations {
             /** @description internal: The service failed. */
             500: {
                 headers: {
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3986,6 +5959,8 @@ export interface operations {
                 headers: {
                     /** @description In how many seconds to ask again. */
                     "Retry-After"?: string;
+                    /** @description The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit. */
+                    "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {

@@ -52,9 +52,21 @@ export function mediaTypeOf(request: FastifyRequest, { types }: Pick<BodyRule, "
   );
 }
 
-export function hasBody(request: FastifyRequest): boolean {
+/** Not of one in chunks that ends before the first: Node's own client says "chunked" where it has nothing to send. */
+export async function hasBody(request: FastifyRequest): Promise<boolean> {
   const { "content-length": length, "transfer-encoding": transfer } = request.headers;
-  return transfer !== undefined || (length !== undefined && length !== "0");
+  if (transfer === undefined) return length !== undefined && length !== "0";
+  const stream = request.body as Readable | undefined;
+  if (stream === undefined || stream.readableEnded) return false;
+  if (stream.readableLength === 0) {
+    await new Promise((resolve) => {
+      for (const event of ["readable", "end", "close", "error"]) stream.once(event, resolve);
+    });
+  }
+  const chunk = stream.read() as Uint8Array | null;
+  if (chunk === null) return false;
+  stream.unshift(chunk);
+  return true;
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -33,7 +33,7 @@ export async function enqueueFor(
 ): Promise<Enqueued> {
   const definition = definitions.get(body.type);
   requireType(principal, body.type);
-  if (definition === undefined) throw unknownType(body.type);
+  if (definition === undefined) throw unknownType();
   requireOwnEndpoint(body.type);
   const { payload, correlation, delayMs, runAt, priority, maxAttempts } = body;
   const options: EnqueueOptions = {
@@ -74,8 +74,8 @@ export function withoutSecrets(error: unknown, definition: AnyDefinition, payloa
   return new JobsError("INVALID_PAYLOAD", scrub(error.message, secrets), { ...error.details, issues });
 }
 
-export function unknownType(type: string): Problem {
-  return new Problem("unknown_type", `No type of job is called ${type} here. GET /v1/types lists those that are.`, {
+export function unknownType(): Problem {
+  return new Problem("unknown_type", "No type of job has this name here. GET /v1/types lists those that are.", {
     errors: [{ pointer: "/type", detail: "is not known here" }],
   });
 }

@@ -80,6 +80,7 @@ export class Live {
       return;
     }
     if (request.method === "HEAD") {
+      // Would be there; a stream that carries nothing would only be held open.
       void reply.type("text/event-stream; charset=utf-8").send();
       return;
     }

@@ -1,7 +1,7 @@
 /** The OpenAPI 3.1 document, made from the contract that the routes are made from. */
 import { createDocument } from "zod-openapi";
 import { z } from "zod";
-import { answerHeaders, requestHeaders, type Answer, type Endpoint } from "./contract/endpoint.js";
+import { answerHeaders, requestHeaders, type Answer, type AnswerHeader, type Endpoint } from "./contract/endpoint.js";
 import { endpoints } from "./contract/index.js";
 import { ProblemBody, statusOfProblem, titleOfProblem, type ProblemCode } from "./contract/problems.js";
 import { problemType } from "./problem.js";
@@ -79,12 +79,19 @@ export function openApiDocument({ version, prefix }: { readonly version: string;
 
 /** Those that any request may meet. */
 const usualProblems: readonly ProblemCode[] = [
+  "malformed_request",
   "not_acceptable",
+  "request_timeout",
+  "uri_too_long",
+  "invalid_request",
+  "headers_too_large",
   "internal",
   "overloaded",
   "store_unavailable",
   "closing",
 ];
+/** Health is told whatever else is, and asks nobody for a key. */
+const notOfHealth: readonly ProblemCode[] = ["overloaded", "store_unavailable", "closing"];
 const keyProblems: readonly ProblemCode[] = ["unauthenticated", "forbidden"];
 
 function operationOf(endpoint: Endpoint) {
@@ -104,20 +111,11 @@ function operationOf(endpoint: Endpoint) {
   } = endpoint;
   const all: ProblemCode[] = [
     ...problems,
-    ...(tag === "Health" ? (["not_acceptable", "internal"] as const) : usualProblems),
+    ...usualProblems.filter((code) => tag !== "Health" || !notOfHealth.includes(code)),
     ...(access === "open" ? [] : keyProblems),
-    ...(method === "GET" ? [] : (["cross_site"] as const)),
-    ...(body === undefined
-      ? []
-      : ([
-          "unsupported_media_type",
-          "unsupported_encoding",
-          "body_too_large",
-          "malformed_json",
-          "invalid_request",
-        ] as const)),
-    ...(query === undefined ? [] : (["invalid_request"] as const)),
-    ...(headers.includes("Idempotency-Key") ? (["malformed_request"] as const) : []),
+    // A Content-Type that cannot be read is refused wherever a body could be.
+    ...(method === "GET" ? [] : (["cross_site", "unsupported_media_type"] as const)),
+    ...(body === undefined ? [] : (["unsupported_encoding", "body_too_large", "malformed_json"] as const)),
   ];
   const requestHeader = z.object(
     Object.fromEntries(
@@ -138,7 +136,7 @@ function operationOf(endpoint: Endpoint) {
     ...(body !== undefined && {
       requestBody: {
         required: body.isOptional !== true,
-        content: Object.fromEntries(body.types.map((type) => [type, { schema: body.schema }])),
+        content: Object.fromEntries(body.types.map((type) => [type, { schema: body.texts?.[type] ?? body.schema }])),
       },
     }),
     responses: {
@@ -148,17 +146,36 @@ function operationOf(endpoint: Endpoint) {
   };
 }
 
-function responseOf({ description, content, headers = [] }: Answer) {
+function responseOf({ description, content, inLines, headers = [] }: Answer) {
   return {
     description,
-    ...(content !== undefined && { content: { [content.type]: { schema: content.schema } } }),
-    ...(headers.length > 0 && {
-      headers: Object.fromEntries(
-        headers.map((name) => [name, { description: answerHeaders[name], schema: { type: "string" as const } }]),
-      ),
+    ...(content !== undefined && {
+      content: {
+        [content.type]: { schema: content.schema },
+        ...(inLines !== undefined && { [inLines.type]: { schema: inLines.schema } }),
+      },
     }),
+    headers: headersOf(headers),
   };
 }
+
+/** With those that every answer has. */
+function headersOf(names: readonly AnswerHeader[]) {
+  return Object.fromEntries(
+    ([...names, "X-Request-Id"] as const).map((name) => [
+      name,
+      { description: answerHeaders[name], schema: { type: "string" as const } },
+    ]),
+  );
+}
+
+/** Beside what is in the body. */
+const problemHeaders: Readonly<Record<number, readonly AnswerHeader[]>> = {
+  401: ["WWW-Authenticate"],
+  415: ["Accept"],
+  429: ["Retry-After", "RateLimit"],
+  503: ["Retry-After"],
+};
 
 /** One entry for each status, which says what codes it may have. */
 function problemResponses(codes: readonly ProblemCode[], answers: Endpoint["answers"]) {
@@ -167,21 +184,13 @@ function problemResponses(codes: readonly ProblemCode[], answers: Endpoint["answ
     const status = statusOfProblem(code);
     if (answers[status] === undefined) byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
-  const retried = [429, 503];
   return Object.fromEntries(
     [...byStatus].map(([status, those]) => [
       status,
       {
         description: those.map((code) => `${code}: ${titleOfProblem(code)}`).join(" "),
         content: { [problemType]: { schema: ProblemBody } },
-        ...(retried.includes(status) && {
-          headers: {
-            ...(those.includes("refused") && {
-              RateLimit: { description: answerHeaders["RateLimit"], schema: { type: "string" as const } },
-            }),
-            "Retry-After": { description: answerHeaders["Retry-After"], schema: { type: "string" as const } },
-          },
-        }),
+        headers: headersOf(problemHeaders[status] ?? []),
       },
     ]),
   );

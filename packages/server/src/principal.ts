@@ -41,7 +41,7 @@ export function isAdmin(principal: Principal): boolean {
 /** @throws {Problem} forbidden */
 export function requireType(principal: Principal, type: string): void {
   if (covers(principal, type)) return;
-  throw new Problem("forbidden", `This key is not for jobs of type ${type}.`);
+  throw new Problem("forbidden", "This key is not for jobs of this type.");
 }
 
 /** Who does it, for the audit. */

@@ -8,7 +8,6 @@ import type { z } from "zod";
 import type { Authenticate } from "./auth.js";
 import { hasBody, mediaTypeOf, readJson } from "./body.js";
 import type { Access, Endpoint } from "./contract/endpoint.js";
-import { JobParams } from "./contract/values.js";
 import type { Gate } from "./gate.js";
 import type { Limits } from "./limits.js";
 import { etagOf, isKnown, requireAcceptable } from "./negotiation.js";
@@ -71,14 +70,14 @@ export function mounter(app: FastifyInstance, deps: RouteDeps): Mount {
 }
 
 function judgeOf(endpoint: Endpoint, { authenticate, limits }: RouteDeps) {
-  const offered = Object.values(endpoint.answers).flatMap(({ content }) =>
-    content === undefined ? [] : [content.type],
-  );
+  const offered = Object.values(endpoint.answers)
+    .flatMap(({ content, inLines }) => [content, inLines])
+    .flatMap((content) => (content === undefined ? [] : [content.type]));
   return async (request: FastifyRequest, reply: FastifyReply): Promise<Call<unknown, unknown, unknown>> => {
     const principal = await whoMay(authenticate, request, endpoint.access);
     requireAcceptable(request.headers.accept, [...new Set(offered)]);
-    const params = read(endpoint.params, request.params, "params");
-    const query = read(endpoint.query, request.query, "query");
+    const params = read(endpoint, request.params, "params");
+    const query = read(endpoint, request.query, "query");
     const body = await readBody(endpoint, request, limits);
     return { params, query, body, principal, request, reply };
   };
@@ -95,7 +94,8 @@ export async function whoMay(authenticate: Authenticate, request: FastifyRequest
   );
 }
 
-function read(schema: z.ZodType | undefined, value: unknown, at: "query" | "params"): unknown {
+function read(endpoint: Endpoint, value: unknown, at: "query" | "params"): unknown {
+  const schema = endpoint[at];
   if (schema === undefined) {
     const [stranger] = at === "query" ? Object.keys(value as object) : [];
     if (stranger === undefined) return {};
@@ -106,8 +106,10 @@ function read(schema: z.ZodType | undefined, value: unknown, at: "query" | "para
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   // What cannot be the id of a job is not the id of a job.
-  if (at === "params" && schema === JobParams)
+  if (at === "params" && endpoint.problems.includes("job_not_found"))
     throw new Problem("job_not_found", "There is no such job: ids are UUIDs.");
+  if (at === "params" && endpoint.problems.includes("not_found"))
+    throw new Problem("not_found", "There is nothing that has this name.");
   throw invalidRequest(result.error, at);
 }
 
@@ -117,7 +119,7 @@ async function readBody(
   { bodyBytes, bodyMs }: Limits,
 ): Promise<unknown> {
   if (rule === undefined) return undefined;
-  if (rule.isOptional === true && !hasBody(request)) return rule.schema.parse({});
+  if (rule.isOptional === true && !(await hasBody(request))) return rule.schema.parse({});
   mediaTypeOf(request, rule);
   if (rule.isStream === true) return undefined;
   const result = rule.schema.safeParse(

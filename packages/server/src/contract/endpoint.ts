@@ -5,10 +5,17 @@ import type { ProblemCode } from "./problems.js";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
+export interface Content {
+  readonly type: string;
+  readonly schema: z.ZodType;
+}
+
 export interface Answer {
   readonly description: string;
   /** Left out: no body. */
-  readonly content?: { readonly type: string; readonly schema: z.ZodType };
+  readonly content?: Content;
+  /** In lines, for who asked in lines: the schema is that of a line. */
+  readonly inLines?: Content;
   readonly headers?: readonly AnswerHeader[];
 }
 
@@ -20,6 +27,10 @@ export const answerHeaders = {
   "Retry-After": "In how many seconds to ask again.",
   "Idempotency-Replayed": '"true": the request was done before; this is what became of it.',
   "Set-Cookie": "The session.",
+  "X-Request-Id":
+    "The caller's, where it sent one that can be one; otherwise a new one. It is in the log, and in the audit.",
+  "WWW-Authenticate": "How to say who asks.",
+  Accept: "The media types that are taken.",
   Allow: "The methods that there are.",
   RateLimit: "What is left of the limit, and in how many seconds there is more.",
 } as const;
@@ -29,6 +40,8 @@ export interface BodyRule<Schema extends z.ZodType = z.ZodType> {
   readonly schema: Schema;
   /** The media types that are taken. */
   readonly types: readonly string[];
+  /** Of those among them that are text to the contract. */
+  readonly texts?: Readonly<Record<string, z.ZodType<string>>>;
   /** May be left out: the schema then reads `{}`. */
   readonly isOptional?: boolean;
   /** Where it is less than for others. */
@@ -71,6 +84,7 @@ export const requestHeaders = {
   Prefer: "wait=N: answer when the job has ended, or after N seconds; respond-async: do not wait (RFC 7240).",
   "If-None-Match": "ETags that are known already: 304 when it is still one of them.",
   "If-Match": "Only if it is still in this state; otherwise 412.",
+  "Last-Event-ID": "Of the last event that the reader has; an EventSource sends it by itself.",
   traceparent: "W3C Trace Context: kept with the job, and continued by whoever runs it.",
 } as const;
 export type RequestHeader = keyof typeof requestHeaders;

@@ -215,6 +215,7 @@ export const enqueueBatch = endpoint({
   body: {
     schema: z.array(EnqueueBody).max(1_000),
     types: ["application/json", "application/x-ndjson"],
+    texts: { "application/x-ndjson": z.string().meta({ description: "On each line one job, an EnqueueRequest." }) },
     isStream: true,
   },
   answers: {
@@ -225,6 +226,7 @@ export const enqueueBatch = endpoint({
         type: "application/json",
         schema: z.object({ results: z.array(BatchResult) }).meta({ id: "BatchResults" }),
       },
+      inLines: { type: "application/x-ndjson", schema: BatchResult },
     },
   },
   problems: ["malformed_json", "body_too_large", "request_in_progress"],
@@ -305,6 +307,7 @@ export const streamJob = endpoint({
     "Server-sent events. Each `job` event is the whole job as it is now (as the search lists it), at most one a second; a reconnect gets the present. After a job has ended and its last state was sent, the stream ends; a client that comes back with that event's id is told by 204 that there is no more.",
   access: ["submit", "observe"],
   params: JobParams,
+  headers: ["Last-Event-ID"],
   answers: {
     200: { description: "The stream.", content: { type: "text/event-stream", schema: z.string() } },
     204: { description: "The job has ended, and the client has its last state." },
@@ -321,7 +324,7 @@ export const revealPayload = endpoint({
   description: "For keys that may read payloads. Each read is kept in the audit before it is answered.",
   access: ["observe"],
   params: JobParams,
-  query: z.strictObject({ reason: Reason.optional() }),
+  query: z.strictObject({ reason: Reason.optional().meta({ description: "Why; kept in the audit." }) }),
   answers: {
     200: {
       description: "The payload as it was enqueued.",

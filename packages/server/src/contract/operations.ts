@@ -121,10 +121,10 @@ export const listWorkers = endpoint({
 // ── audit ───────────────────────────────────────────────────────────────────
 
 export const AuditQuery = z.strictObject({
-  actor: z.string().min(1).max(200).optional(),
+  actor: z.string().min(1).max(200).optional().meta({ description: "Only what this one did." }),
   job: z.uuid().optional().meta({ description: "Only of this job; kept when the job is gone." }),
   type: TypeName.optional().meta({ description: "Only changes of the settings of this type." }),
-  action: z.enum(auditActions).optional(),
+  action: z.enum(auditActions).optional().meta({ description: "Only such." }),
   cursor: z
     .string()
     .regex(/^\d{1,15}$/, "takes the `next` of the page before")
@@ -190,7 +190,12 @@ export const CreateKeyBody = z
     roles: z.array(z.enum(roles)).min(1).max(4),
     types: z
       .array(
-        z.string().regex(/^[A-Za-z0-9._:-]{0,100}\*?$/, "takes names of types; a * at the end stands for any ending"),
+        z
+          .string()
+          .regex(
+            /^(?:[A-Za-z0-9._:-]{1,100}|[A-Za-z0-9._:-]{0,100}\*)$/,
+            "takes names of types; a * at the end stands for any ending",
+          ),
       )
       .min(1)
       .max(100)
@@ -215,7 +220,7 @@ export const listKeys = endpoint({
       content: { type: "application/json", schema: z.object({ keys: z.array(KeyBody) }).meta({ id: "AccessKeyList" }) },
     },
   },
-  problems: [],
+  problems: ["not_found"],
 });
 
 export const createKey = endpoint({
@@ -236,7 +241,7 @@ export const createKey = endpoint({
       },
     },
   },
-  problems: ["malformed_json"],
+  problems: ["malformed_json", "not_found"],
 });
 
 export const revokeKey = endpoint({
@@ -246,7 +251,7 @@ export const revokeKey = endpoint({
   tag: "Keys",
   summary: "Revoke a key, and the sessions made with it",
   access: ["admin"],
-  params: z.strictObject({ id: z.string().min(1).max(100) }),
+  params: z.strictObject({ id: z.string().min(1).max(100).meta({ description: "Of the key, as the list has it." }) }),
   answers: { 204: { description: "It opens nothing any more, within a second or two everywhere." } },
   problems: ["not_found"],
 });
@@ -278,7 +283,7 @@ export const openSession = endpoint({
       headers: ["Set-Cookie"],
     },
   },
-  problems: ["malformed_json"],
+  problems: ["malformed_json", "unauthenticated", "not_found"],
 });
 
 export const readSession = endpoint({
@@ -300,7 +305,7 @@ export const closeSession = endpoint({
   summary: "End the session",
   access: "open",
   answers: { 204: { description: "The cookie opens nothing any more.", headers: ["Set-Cookie"] } },
-  problems: [],
+  problems: ["unauthenticated", "not_found"],
 });
 
 // ── streams and health ──────────────────────────────────────────────────────

@@ -7,11 +7,12 @@ const Concurrency = z.int().min(1).max(1_000_000);
 
 export const Rate = z
   .strictObject({
-    limit: z.number().positive().meta({ description: "How many units." }),
-    perMs: z.number().positive().meta({ description: "In how many ms." }),
+    limit: z.number().positive().max(1e9).meta({ description: "How many units." }),
+    perMs: z.number().min(1).max(86_400_000).meta({ description: "In how many ms; not fewer units than one a day." }),
     burst: z
       .number()
-      .positive()
+      .min(1)
+      .max(1e9)
       .optional()
       .meta({ description: "How many at once after a quiet time; default: the limit." }),
   })

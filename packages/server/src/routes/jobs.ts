@@ -90,7 +90,7 @@ export async function jobFor({ queue }: Pick<Deps, "queue">, id: string, princip
   if (job !== null && covers(principal, job.type)) return job;
   throw new Problem(
     "job_not_found",
-    `There is no job ${id}. It may have been deleted: completed and cancelled jobs are kept for a while.`,
+    "There is no such job. It may have been deleted: completed and cancelled jobs are kept for a while.",
   );
 }
 

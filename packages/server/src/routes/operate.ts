@@ -27,7 +27,7 @@ export function operateRoutes(mount: Mount, deps: Deps): void {
   mount(jobs.editPayload, async ({ params, body, principal, request }) => {
     const { id, type } = await jobFor(deps, params.id, principal);
     const definition = definitions.get(type);
-    if (definition === undefined) throw unknownType(type);
+    if (definition === undefined) throw unknownType();
     requireOwnEndpoint(type);
     const by = byOf(principal, request, body);
     let outcome: AmendOutcome;
@@ -47,7 +47,7 @@ async function answerOf(
   done: string,
   outcome: AmendOutcome,
 ): Promise<Answer> {
-  if (outcome === "not_found") throw new Problem("job_not_found", `There is no job ${id}.`);
+  if (outcome === "not_found") throw new Problem("job_not_found", "There is no such job any more.");
   const body = jobBody(await jobFor(deps, id, principal), principal, deps);
   switch (outcome) {
     case "applied":

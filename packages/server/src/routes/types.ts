@@ -61,23 +61,31 @@ export function typeRoutes(mount: Mount, deps: Deps): void {
     }
     const before = await settingsFor(deps, type, principal);
     const wanted = wantedStates(request.headers);
-    if (wanted !== null && !wanted.includes(etagFor(deps, before, principal))) throw stale(type);
+    if (wanted !== null && !wanted.includes(etagFor(deps, before, principal))) throw stale();
     const by = byOf(principal, request, body);
     try {
       // What was compared is what is changed, or it is not changed at all.
       const ifVersion = wanted === null ? null : before.version;
       return answerOf(deps, await queue.setType(type, patchOf(body), { ...by, ifVersion }), principal);
     } catch (error) {
-      if (error instanceof JobsError && error.code === "SETTINGS_STALE") throw stale(type);
+      if (error instanceof JobsError && error.code === "SETTINGS_STALE") throw stale();
+      if (error instanceof JobsError && error.code === "INVALID_OPTIONS") throw named(error);
       throw error;
     }
   });
 }
 
-function stale(type: string): Problem {
+/** An option that the library refuses is a field of the body. */
+function named(error: JobsError): Problem {
+  const { option } = error.details;
+  const pointer = typeof option === "string" ? `/${option.replaceAll(".", "/")}` : "";
+  return new Problem("invalid_request", error.message, { cause: error, errors: [{ pointer, detail: error.message }] });
+}
+
+function stale(): Problem {
   return new Problem(
     "stale",
-    `The settings of ${type} are not as If-Match has them any more. Read them and decide again.`,
+    "The settings of this type are not as If-Match has them any more. Read them and decide again.",
   );
 }
 
@@ -90,7 +98,7 @@ async function settingsFor({ queue, definitions }: Deps, type: string, principal
   }
   throw new Problem(
     "type_not_found",
-    `There is no type ${type}: no definition here, no job, nothing that anybody has set.`,
+    "There is no type of this name: no definition here, no job, nothing that anybody has set.",
   );
 }
 
