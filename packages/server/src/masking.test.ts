@@ -172,3 +172,22 @@ test("a payload is shown to who may, after it is in the audit; what cannot be ke
     { action: "reveal", actor: "reader", target: { kind: "job", id }, reason: "an incident", requestId: "r-1" },
   ]);
 });
+
+test("what a job told of a payload that it had before an edit stays masked where it is read", async () => {
+  const key = keys.admin;
+  const { id } = (
+    await bed.enqueue("guard.leaky", { token: canary }, { key, more: { correlation: { about: canary } } })
+  ).json;
+  await bed.until(id, "failed", { key });
+  const edited = await bed.call("PATCH", `/v1/jobs/${id}/payload`, {
+    key,
+    json: { payload: { token: "another-one" } },
+  });
+  expect(edited.status).toBe(200);
+  await bed.until(id, "failed", { key });
+
+  const seen = await bed.call("GET", `/v1/jobs/${id}`, { key });
+  expect(seen.text.split("••• ").length + seen.text.split("•••").length).toBeGreaterThan(4);
+  expect(seen.text).not.toContain("another-one");
+  expectNothingIn([seen.text]);
+});

@@ -4,6 +4,7 @@
  */
 import {
   covers,
+  mask,
   maskPayload,
   scrub,
   secretsOf,
@@ -12,6 +13,7 @@ import {
   type AnyDefinition,
   type AttemptError,
   type AttemptRecord,
+  type AuditRecord,
   type Breaker,
   type Job,
   type LogLine,
@@ -65,10 +67,21 @@ export function jobBody(job: Job, principal: Principal, { prefix, definitions }:
   };
 }
 
-/** What else is told of a job beside itself: its texts count as payload, too. */
-export function besides(job: Job, principal: Principal, { definitions }: Place) {
-  const secrets = secretsOf(job, definitions.get(job.type) ?? null);
+/**
+ * What else is told of a job beside itself: its texts count as payload, too.
+ * @param former Payloads that it had before it was edited.
+ */
+export function besides(job: Job, principal: Principal, { definitions }: Place, former: readonly unknown[] = []) {
+  const secrets = secretsOf(job, definitions.get(job.type) ?? null, former);
   return {
+    correlation: () =>
+      job.correlation &&
+      Object.fromEntries(
+        Object.entries(job.correlation).map(([name, value]) => [
+          name,
+          secrets.has(value) ? mask : scrub(value, secrets),
+        ]),
+      ),
     waiting: (waiting: Waiting | null) => waitingBody(waiting, secrets, principal),
     attempt: (record: AttemptRecord) => attemptBody(record, secrets, principal),
     line: ({ at, level, message }: LogLine) => ({ at: text(at), level, message: scrub(message, secrets) }),
@@ -171,9 +184,7 @@ export function auditState(json: string | null, definition: AnyDefinition | null
   const state = JSON.parse(json) as unknown;
   if (typeof state !== "object" || state === null) return state;
   if (!("payload" in state)) return principal.canReadPayloads ? state : withoutErrors(state);
-  // As it is stored: JSON in JSON.
-  const payload: unknown = typeof state.payload === "string" ? JSON.parse(state.payload) : state.payload;
-  return { ...state, payload: maskPayload(definition, payload).payload };
+  return { ...state, payload: maskPayload(definition, payloadIn(state)).payload };
 }
 
 function withoutErrors(state: { readonly pause?: unknown; readonly breaker?: unknown }): unknown {
@@ -191,6 +202,17 @@ function withoutErrors(state: { readonly pause?: unknown; readonly breaker?: unk
 /** Why something in the audit was done: what a circuit breaker says is the error of some job. */
 export function auditReason(actor: string, reason: string | null, { canReadPayloads }: Principal): string | null {
   return actor === breakerActor && !canReadPayloads ? null : reason;
+}
+
+/** The payload that a job had before an edit, by the audit; undefined: it says nothing of one. */
+export function formerPayload({ before }: Pick<AuditRecord, "before">): unknown {
+  return before === null ? undefined : payloadIn(JSON.parse(before) as object);
+}
+
+/** As it is stored: JSON in JSON. */
+function payloadIn(state: object): unknown {
+  const { payload } = state as { payload?: unknown };
+  return typeof payload === "string" ? (JSON.parse(payload) as unknown) : payload;
 }
 
 const breakerActor = "circuit breaker";

@@ -42,9 +42,14 @@ export function maskOutput(
   return { output: masked(place, output, new Secrets(hidden)), isMasked: hidden.length > 0 };
 }
 
-/** What must not be read in any text about a job: all that is masked of its payload and its result. */
-export function secretsOf(job: Job, definition: Shown | null): Secrets {
-  return new Secrets(lookAt(job, thatOf(job, definition)).hidden);
+/**
+ * What must not be read in any text about a job: all that is masked of its payload and its result.
+ * @param former Payloads that it had before (the audit keeps them): its attempts and log lines may speak of those.
+ */
+export function secretsOf(job: Job, definition: Shown | null, former: readonly unknown[] = []): Secrets {
+  const known = thatOf(job, definition);
+  const before = former.flatMap((payload) => [...hiddenIn(placeOfPayload(known, payload), payload)]);
+  return new Secrets([...lookAt(job, known).hidden, ...before]);
 }
 
 interface Look {

@@ -8,7 +8,7 @@ import { appliedOf, preferencesOf } from "../prefer.js";
 import { byOf, isAdmin, type Principal } from "../principal.js";
 import { Problem } from "../problem.js";
 import type { Answer, Mount } from "../route.js";
-import { besides, jobBody } from "../views.js";
+import { besides, formerPayload, jobBody } from "../views.js";
 import { isTerminal, waitForEnd } from "../waits.js";
 
 /** When to ask again about a job that has not ended, in seconds: not before it is due, and in five minutes at the latest. */
@@ -37,10 +37,16 @@ export function jobRoutes(mount: Mount, deps: Deps): void {
 
   mount(jobs.readJob, async ({ params, principal }) => {
     const job = await jobFor(deps, params.id, principal);
-    const [waiting, history] = await Promise.all([queue.waiting(job.id), queue.history(job.id)]);
-    const told = besides(job, principal, deps);
+    const edits = { target: { kind: "job", id: job.id }, actions: ["edit"], limit: 20 } as const;
+    const [waiting, history, { records }] = await Promise.all([
+      queue.waiting(job.id),
+      queue.history(job.id),
+      queue.audit(edits),
+    ]);
+    const told = besides(job, principal, deps, records.map(formerPayload));
     const detail = {
       ...jobBody(job, principal, deps),
+      correlation: told.correlation(),
       waiting: told.waiting(waiting),
       attempts: history.attempts.slice(-100).map(told.attempt),
       log: history.lines.slice(-200).map(told.line),
