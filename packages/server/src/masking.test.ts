@@ -187,7 +187,7 @@ test("what a job told of a payload that it had before an edit stays masked where
   await bed.until(id, "failed", { key });
 
   const seen = await bed.call("GET", `/v1/jobs/${id}`, { key });
-  expect(seen.text.split("••• ").length + seen.text.split("•••").length).toBeGreaterThan(4);
+  expect(seen.text.split("•••").length).toBeGreaterThan(4);
   expect(seen.text).not.toContain("another-one");
   expectNothingIn([seen.text]);
 });
