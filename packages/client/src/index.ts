@@ -19,11 +19,14 @@ export interface ClientOptions {
   readonly fetch?: (request: Request) => Promise<Response>;
 }
 
-export type SluiceClient = Client<paths>;
+/** What is read as JSON; for text or a stream say so: `parseAs: "text"`. */
+type JsonType = "application/json" | "application/problem+json";
+
+export type SluiceClient = Client<paths, JsonType>;
 
 /** @example const { data, error } = await createClient({ baseUrl }).POST("/v1/jobs", { body: { type, payload } }); */
 export function createClient({ baseUrl, key, fetch }: ClientOptions): SluiceClient {
-  return createFetchClient<paths>({
+  return createFetchClient<paths, JsonType>({
     baseUrl,
     ...(key !== undefined && { headers: { authorization: `Bearer ${key}` } }),
     ...(fetch !== undefined && { fetch }),
@@ -51,8 +54,10 @@ export function expectData<Data>({
   error?: unknown;
   response: Response;
 }): Data {
-  if (error === undefined && data !== undefined) return data;
-  const problem = (error ?? {}) as Partial<Schema<"Problem">>;
+  // Without a body (204) there is nothing to return, and nothing went wrong.
+  if (response.ok) return data as Data;
+  // What a proxy answers is no problem+json, and may be text.
+  const problem = typeof error === "object" ? (error as Partial<Schema<"Problem">> | null) : null;
   throw new SluiceProblem({
     type: "about:blank",
     code: "internal",

@@ -21,7 +21,7 @@ body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.55 s
 nav { position: sticky; top: 1rem; align-self: start; max-height: calc(100vh - 2rem); overflow: auto; font-size: .875rem; }
 nav ul { list-style: none; margin: 0 0 1rem; padding: 0; }
 nav a { display: block; padding: .2rem 0; text-decoration: none; overflow-wrap: anywhere; }
-nav h2 { font-size: .8rem; margin: 1rem 0 .25rem; color: var(--muted); border: 0; padding: 0; }
+nav p { font-size: .8rem; font-weight: 600; margin: 1rem 0 .25rem; color: var(--muted); }
 a { color: var(--link); }
 a:focus-visible, summary:focus-visible, pre:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; border-radius: 3px; }
 h1 { margin: 0 0 .5rem; font-size: 2rem; }
@@ -60,14 +60,14 @@ export function documentationPage(document: OpenApi): Page {
 <nav aria-label="Operations">
 ${tags
   .map(
-    (tag) => `<h2>${escape(tag)}</h2>
-<ul>${ofTag(tag)
+    (tag) => `<p id="nav-${escape(tag)}">${escape(tag)}</p>
+<ul aria-labelledby="nav-${escape(tag)}">${ofTag(tag)
       .map(({ operation }) => `<li><a href="#${operation.operationId}">${escape(operation.summary)}</a></li>`)
       .join("")}</ul>`,
   )
   .join("\n")}
-<h2>More</h2>
-<ul><li><a href="#schemas">Schemas</a></li><li><a href="#problems">Problems</a></li><li><a href="openapi.json">openapi.json</a></li></ul>
+<p id="nav-more">More</p>
+<ul aria-labelledby="nav-more"><li><a href="#schemas">Schemas</a></li><li><a href="#problems">Problems</a></li><li><a href="openapi.json">openapi.json</a></li></ul>
 </nav>
 <main>
 <h1>${escape(document.info.title)} HTTP API</h1>
@@ -135,7 +135,8 @@ ${table(
 }
 
 function schemaOf([name, schema]: [string, unknown]): string {
-  return `<details id="schema-${escape(name)}"><summary>${code(name)}</summary><pre tabindex="0">${escape(JSON.stringify(schema, null, 2))}</pre></details>`;
+  // The place to go to is within: a browser opens what a link leads into.
+  return `<details><summary>${code(name)}</summary><pre id="schema-${escape(name)}" tabindex="0" role="region" aria-label="${escape(name)}">${escape(JSON.stringify(schema, null, 2))}</pre></details>`;
 }
 
 /** A link to a schema that has a name; others are shown in openapi.json only. */
