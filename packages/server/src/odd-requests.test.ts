@@ -125,6 +125,12 @@ test.each([
   expect(JSON.parse(text)).toMatchObject({ status: 422, errors: [{ pointer }] });
 });
 
+test("a cursor of the audit that is none is named as the caller knows it, and not repeated", async () => {
+  const answer = await ask("GET", "/v1/audit?cursor=canary");
+  expect(parsed(answer)).toMatchObject({ status: 422, code: "invalid_request", errors: [{ parameter: "cursor" }] });
+  expect(answer.text).not.toContain("canary");
+});
+
 test("a key for the type of no name is refused, and its place named", async () => {
   const { text } = await ask("POST", "/v1/keys", json, '{"name":"a","roles":["admin"],"types":[""]}');
   expect(JSON.parse(text)).toMatchObject({ status: 422, errors: [{ pointer: "/types/0" }] });

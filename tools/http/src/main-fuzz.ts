@@ -6,6 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import pg from "pg";
 import { fuzz, type FuzzReport } from "./fuzz.js";
 
 const { values } = parseArgs({
@@ -17,15 +18,22 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed);
 const folder = await mkdtemp(join(tmpdir(), "sluice-fuzz-"));
+const schema = `fuzz_${Date.now() % 1_000_000}`;
 const store =
-  values.postgres === undefined
-    ? `sqlite:${join(folder, "jobs.db")}`
-    : `postgres:${values.postgres} fuzz_${Date.now() % 1_000_000}`;
+  values.postgres === undefined ? `sqlite:${join(folder, "jobs.db")}` : `postgres:${values.postgres} ${schema}`;
 try {
   process.stdout.write(`seed ${seed}, ${values.seconds} s\n`);
   print(await fuzz({ store, seed, seconds: Number(values.seconds) }));
 } finally {
   await rm(folder, { recursive: true });
+  if (values.postgres !== undefined) await drop(values.postgres);
+}
+
+async function drop(url: string): Promise<void> {
+  const client = new pg.Client(url);
+  await client.connect();
+  await client.query(`drop schema if exists "${schema}" cascade`);
+  await client.end();
 }
 
 function print({ requests, faults, answers, codes, heapMb, handles }: FuzzReport): void {

@@ -1,5 +1,5 @@
 /** Statistics, workers and the audit. */
-import { covers } from "sluice";
+import { covers, JobsError } from "sluice";
 import { operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
 import { Problem } from "../problem.js";
@@ -45,13 +45,16 @@ export function operationRoutes(mount: Mount, deps: Deps): void {
 
   mount(operations.readAudit, async ({ query, principal, request }) => {
     const { actor, action, job, type, cursor, limit } = query;
-    const { records, next } = await queue.audit({
+    const asked = queue.audit({
       limit,
       ...(actor !== undefined && { actor }),
       ...(action !== undefined && { actions: [action] }),
       ...(job !== undefined && { target: { kind: "job", id: job } }),
       ...(job === undefined && type !== undefined && { target: { kind: "type", id: type } }),
       ...(cursor !== undefined && { before: cursor }),
+    });
+    const { records, next } = await asked.catch((error: unknown) => {
+      throw namedCursor(error);
     });
     const entries = records
       .filter((record) => principal.types === null || (record.type !== null && covers(principal, record.type)))
@@ -74,6 +77,16 @@ export function operationRoutes(mount: Mount, deps: Deps): void {
       body: { entries, next },
       ...(next !== null && { headers: { link: nextLink(request.url, next) } }),
     };
+  });
+}
+
+/** The library calls it by another name, and repeats it. */
+function namedCursor(error: unknown): unknown {
+  if (!(error instanceof JobsError) || error.code !== "INVALID_OPTIONS" || error.details["option"] !== "before")
+    return error;
+  return new Problem("invalid_request", "The cursor is none: give the `next` of the page before.", {
+    cause: error,
+    errors: [{ parameter: "cursor", detail: "takes the `next` of the page before" }],
   });
 }
 
