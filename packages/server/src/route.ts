@@ -70,12 +70,11 @@ export function mounter(app: FastifyInstance, deps: RouteDeps): Mount {
 }
 
 function judgeOf(endpoint: Endpoint, { authenticate, limits }: RouteDeps) {
-  const offered = Object.values(endpoint.answers)
-    .flatMap(({ content, inLines }) => [content, inLines])
-    .flatMap((content) => (content === undefined ? [] : [content.type]));
+  const contents = Object.values(endpoint.answers).flatMap(({ content, inLines }) => [content, inLines]);
+  const offered = [...new Set(contents.flatMap((content) => (content === undefined ? [] : [content.type])))];
   return async (request: FastifyRequest, reply: FastifyReply): Promise<Call<unknown, unknown, unknown>> => {
     const principal = await whoMay(authenticate, request, endpoint.access);
-    requireAcceptable(request.headers.accept, [...new Set(offered)]);
+    requireAcceptable(request.headers.accept, offered);
     const params = read(endpoint, request.params, "params");
     const query = read(endpoint, request.query, "query");
     const body = await readBody(endpoint, request, limits);

@@ -118,7 +118,11 @@ function bareApp(logger: FastifyBaseLogger, trustProxy: string | readonly string
 
 /** One Host, and no other for somebody else to go by (RFC 9112 3.2). */
 function faultOfHost({ rawHeaders, httpVersion }: IncomingMessage): Problem | undefined {
-  const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === "host").length;
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!;
+    if (name.length === 4 && name.toLowerCase() === "host") hosts++;
+  }
   if (hosts === 1 || (hosts === 0 && httpVersion === "1.0")) return undefined;
   return new Problem("malformed_request", "A request has one header Host.", {
     errors: [{ parameter: "Host", detail: hosts === 0 ? "is missing" : "is there more than once" }],
