@@ -97,7 +97,7 @@ test.each([
   },
   {
     args: ["mial", "--json", "{}"],
-    says: /^sluice: No type of job is called mial here\.[^\n]+\n {2}\/type: [^\n]+\n$/,
+    says: /^sluice: No type of job has this name here\.[^\n]+\n {2}\/type: [^\n]+\n$/,
   },
   { args: ["mail", "--idempotency-key", "é", "--json", good], says: /^sluice: [^\n]*Idempotency-Key[^\n]*\n/ },
   { args: ["mail", "--key", "slu_no"], says: /^sluice: The key is not known, or not good any more\.\n$/ },
