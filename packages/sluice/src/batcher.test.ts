@@ -66,6 +66,48 @@ describe("gathering", () => {
     expect((await flush(1)).items).toEqual([2, 3]);
   });
 
+  test("those who ask again at once when they are told join the next flush", async () => {
+    const { batcher, flush } = setup();
+    const again = async (item: number) => {
+      await batcher.add(item);
+      void batcher.add(item + 10);
+    };
+
+    void again(1);
+    const first = await flush(0);
+    void batcher.add(2);
+    await turn();
+    first.answer();
+
+    expect((await flush(1)).items).toEqual([2, 11]);
+  });
+
+  test("where nobody does, the next flush goes out before the last one's callers are told", async () => {
+    const told: number[] = [];
+    const toldBefore: number[][] = [];
+    const answers: (() => void)[] = [];
+    const { batcher } = setup({
+      flush: (items) => {
+        toldBefore.push([...told]);
+        return new Promise((resolve) => answers.push(() => resolve(items.map(String))));
+      },
+    });
+    for (const item of [1, 2, 3, 4]) {
+      void batcher.add(item).then(() => told.push(item));
+      await turn();
+    }
+
+    // The first answer shows that nobody comes back; from then on nobody is waited for.
+    answers[0]!();
+    await turn();
+    void batcher.add(5);
+    answers[1]!();
+    await turn();
+
+    expect(toldBefore).toEqual([[], [1], [1]]);
+    expect(told).toEqual([1, 2, 3, 4]);
+  });
+
   test("each caller gets the result of its own item", async () => {
     const { batcher, flush } = setup();
 
