@@ -140,7 +140,9 @@ test("from the first key on it asks for one, and then it may listen for others",
   expect((await fetch(`${url}/v1/jobs`)).status).toBe(200);
   const stranger = await start("serve", "--host", "0.0.0.0").ended();
   expect(stranger).toMatchObject({ code: 1, stdout: "" });
-  expect(stranger.stderr).toMatch(/^sluice: There is no API key that is good, .* 0\.0\.0\.0 is not\. .*sluice keys create[^\n]+\n$/);
+  expect(stranger.stderr).toMatch(
+    /^sluice: There is no API key that is good, .* 0\.0\.0\.0 is not\. .*sluice keys create[^\n]+\n$/,
+  );
 
   const made = await sluice(["keys", "create", "--name", "ada", "--role", "admin"], env());
   const authorization = `Bearer ${made.stdout.trim()}`;
