@@ -50,13 +50,17 @@ test("in no window more units start than the burst and the rate, but for one job
 
 test("asked as often as may be, as many start as the rate says", () => {
   fc.assert(
-    fc.property(anyRate, (rate) => {
-      const span = rate.perMs * 10;
-      const questions = Array.from({ length: span / 10 }, (_, n) => ({ at: n * 10, weight: 1 }));
-      const possible = Math.min(rate.limit * 10, questions.length);
-      expect(starts(rate, questions).length).toBeGreaterThanOrEqual(Math.floor(possible * 0.85) - 1);
-    }),
-    { numRuns: 50 },
+    // With a burst of one, a start that comes late because nobody asked in time is lost; a larger one makes up for it.
+    fc.property(
+      anyRate.filter(({ burst }) => burst > 1),
+      (rate) => {
+        const span = rate.perMs * 10;
+        const questions = Array.from({ length: span / 10 }, (_, n) => ({ at: n * 10, weight: 1 }));
+        const possible = Math.min(rate.limit * 10, questions.length);
+        expect(starts(rate, questions).length).toBeGreaterThanOrEqual(Math.floor(possible * 0.85) - 1);
+      },
+    ),
+    { numRuns: 500 },
   );
 });
 
