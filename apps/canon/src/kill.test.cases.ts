@@ -11,7 +11,7 @@ import type { AppPlace, AppTarget } from "./app.test.target.js";
 import { readConfig } from "./config.js";
 import type { ImportView } from "./imports.js";
 
-const kills = Number(process.env["CANON_KILLS"] ?? 4);
+const kills = Number(process.env["CANON_KILLS"] ?? 3);
 const objects = 160;
 /** Records that are refused: they make the reading long enough to be killed in, and cost no embedding. */
 const rubbish = 9_000;

@@ -23,12 +23,15 @@ export function takeSchema(): string {
 /** Empties it, and drops the application's table. */
 export async function giveBack(schema: string): Promise<void> {
   await ask(`
-    do $$ declare found text; begin
+    do $$ declare found text; is_used boolean; begin
       drop table if exists "${schema}".rows;
       for found in
         select oid::regclass from pg_class
         where relnamespace = '"${schema}"'::regnamespace and relkind in ('r', 'p') and not relispartition and relname <> 'migrations'
       loop
+        -- A test uses few of them, and to look is cheaper than to empty.
+        execute format('select exists (select from %s)', found) into is_used;
+        continue when not is_used;
         -- Some of them are append-only.
         execute format('alter table %s disable trigger user; delete from %s; alter table %s enable trigger user', found, found, found);
       end loop;
