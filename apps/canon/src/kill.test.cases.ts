@@ -12,7 +12,7 @@ import { readConfig } from "./config.js";
 import type { ImportView } from "./imports.js";
 
 const kills = Number(process.env["CANON_KILLS"] ?? 3);
-const objects = 160;
+const objects = 96;
 /** Records that are refused: they make the reading long enough to be killed in, and cost no embedding. */
 const rubbish = 9_000;
 
