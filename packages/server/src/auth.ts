@@ -67,7 +67,6 @@ export class KeyRing {
    */
   async isEmpty(): Promise<boolean> {
     await this.#refresh();
-    // One that is over counts, too: the end of the last key must not open the door.
     return this.#keys.size === 0;
   }
 

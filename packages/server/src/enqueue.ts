@@ -1,6 +1,6 @@
 /**
- * One job that a client asks for: its type found, its caller and its key said to the library. The same for the request of one job,
- * each line of a batch, and a bulk action.
+ * One job that a client asks for: its type found, its caller and its key said to the library. The same for the request of one job and for each
+ * line of a batch.
  */
 import {
   JobsError,

@@ -3,7 +3,15 @@
  * process. No job, caller or worker is a label.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
-import { isPaused, type Events, type Queue, type TypeCounts, type TypeSettings, type WorkerRecord } from "sluice";
+import {
+  isAlive,
+  isPaused,
+  type Events,
+  type Queue,
+  type TypeCounts,
+  type TypeSettings,
+  type WorkerRecord,
+} from "sluice";
 import type { Gate } from "./gate.js";
 import type { Live } from "./live.js";
 
@@ -92,7 +100,7 @@ function storeGauges(registry: Registry, { queue, now }: MetricsSources): void {
   let looking: Promise<StoreNumbers> | null = null;
   const look = async (): Promise<StoreNumbers> => {
     const [counts, workers, settings] = await Promise.all([queue.counts(), queue.workers(), queue.settings()]);
-    return { counts, living: workers.filter((each) => !each.isLost && each.leaseExpiresAt > now()), settings };
+    return { counts, living: workers.filter((each) => isAlive(each, now())), settings };
   };
   const gauge = <Label extends string>(
     { name, help, labelNames }: { readonly name: string; readonly help: string; readonly labelNames: readonly Label[] },

@@ -4,11 +4,12 @@
  */
 import {
   covers,
-  mask,
+  breakerActor,
   maskPayload,
   scrub,
   secretsOf,
   viewOf,
+  viewOfCorrelation,
   viewOfError,
   type AnyDefinition,
   type AttemptError,
@@ -74,14 +75,7 @@ export function jobBody(job: Job, principal: Principal, { prefix, definitions }:
 export function besides(job: Job, principal: Principal, { definitions }: Place, former: readonly unknown[] = []) {
   const secrets = secretsOf(job, definitions.get(job.type) ?? null, former);
   return {
-    correlation: () =>
-      job.correlation &&
-      Object.fromEntries(
-        Object.entries(job.correlation).map(([name, value]) => [
-          name,
-          secrets.has(value) ? mask : scrub(value, secrets),
-        ]),
-      ),
+    correlation: () => job.correlation && viewOfCorrelation(job.correlation, secrets),
     waiting: (waiting: Waiting | null) => waitingBody(waiting, secrets, principal),
     attempt: (record: AttemptRecord) => attemptBody(record, secrets, principal),
     line: ({ at, level, message }: LogLine) => ({ at: text(at), level, message: scrub(message, secrets) }),
@@ -214,8 +208,6 @@ function payloadIn(state: object): unknown {
   const { payload } = state as { payload?: unknown };
   return typeof payload === "string" ? (JSON.parse(payload) as unknown) : payload;
 }
-
-const breakerActor = "circuit breaker";
 
 export function text(ms: number): string {
   return new Date(ms).toISOString();

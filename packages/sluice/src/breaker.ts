@@ -18,6 +18,9 @@ export interface BreakerOptions {
 export type BreakerRule = Required<BreakerOptions>;
 
 /** Not closed: open until `until`, half open from then on. */
+/** Who pauses a type and changes its settings when its breaker does. */
+export const breakerActor = "circuit breaker";
+
 export interface Breaker {
   readonly dependency: string;
   /** What the last failure said. */

@@ -2,7 +2,7 @@
  * The circuit breakers of one worker: counts how its attempts end, opens and closes, and learns from the settings what other
  * workers have done. Best effort: a breaker that cannot be written now is tried at the next failure.
  */
-import { opened, widened } from "./breaker.js";
+import { breakerActor, opened, widened } from "./breaker.js";
 import type { Breaker, BreakerChange, BreakerRule } from "./breaker.js";
 import type { SettledElsewhere } from "./attempt.js";
 import type { Clock } from "./clock.js";
@@ -22,7 +22,6 @@ export interface BreakersOptions {
 
 /** How often the settings are read for what other workers have opened or closed. */
 const refreshMs = 1_000;
-const actor = "circuit breaker";
 
 export function breakerRules(processors: ReadonlyMap<string, Processor>): ReadonlyMap<string, BreakerRule> {
   return new Map(
@@ -117,7 +116,7 @@ export class Breakers {
       type,
       patch,
       ifVersion,
-      actor,
+      actor: breakerActor,
       reason,
       requestId: null,
     });

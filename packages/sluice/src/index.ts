@@ -133,11 +133,12 @@ export {
   Secrets,
   secretsOf,
   viewOf,
+  viewOfCorrelation,
   viewOfError,
   type JobView,
   type Shown,
 } from "./redaction.js";
-export type { Breaker } from "./breaker.js";
+export { breakerActor, type Breaker } from "./breaker.js";
 export type { EnqueueLimit, IntakeDefaults, Refusal } from "./intake.js";
 export type { Rate } from "./rate.js";
 export { bucketBounds, type Histogram, type NewRollup, type Rollup, type RollupCounts } from "./rollup.js";
@@ -148,5 +149,5 @@ export type * from "./snapshot.js";
 export type { Figures, Spread, Stats, StatsQuery, StatsStep, TypeStats } from "./stats.js";
 export type * from "./store.js";
 export type { CountOfBoth } from "./tally.js";
-export type { Place, Waiting, WaitingReason, WaitRange } from "./waiting.js";
+export { isAlive, type Place, type Waiting, type WaitingReason, type WaitRange } from "./waiting.js";
 export { Worker, type WorkerOptions } from "./worker.js";

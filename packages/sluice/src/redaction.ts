@@ -125,7 +125,8 @@ export function viewOfError({ name, message, stack, issues }: AttemptError, secr
   };
 }
 
-function viewOfCorrelation(correlation: Correlation, secrets: Secrets): Correlation {
+/** Correlation values as they may leave the process. */
+export function viewOfCorrelation(correlation: Correlation, secrets: Secrets): Correlation {
   return Object.fromEntries(
     Object.entries(correlation).map(([name, value]) => [name, secrets.has(value) ? mask : scrub(value, secrets)]),
   );

@@ -12,6 +12,7 @@
  *
  * A reason that is lifted may show the next one: a type that is resumed may turn out to have no worker.
  */
+import { breakerActor } from "./breaker.js";
 import { assertNever } from "./errors.js";
 import type { AttemptError, JobId, JobRecord } from "./job.js";
 import { concurrencyOf, isPaused, type Pause, type TypeSettings } from "./settings.js";
@@ -138,7 +139,7 @@ function paused(_job: WaitingJob, { settings, now }: TypeFacts): Waiting | null 
   if (pause !== null && isPaused({ ...settings, breaker: null }, now)) return { reason: "paused", pause };
   if (breaker === null || breaker.until <= now) return null;
   const { error, openedAt, until } = breaker;
-  return { reason: "paused", pause: { actor: "circuit breaker", reason: error, since: openedAt, until } };
+  return { reason: "paused", pause: { actor: breakerActor, reason: error, since: openedAt, until } };
 }
 
 function noWorker(_job: WaitingJob, _facts: TypeFacts, { ofType }: Crew): Waiting | null {
@@ -186,9 +187,17 @@ interface Crew {
   readonly able: readonly Hand[];
 }
 
+/** Whether the worker holds its lease: who died a moment ago does until it runs out. */
+export function isAlive(
+  { isLost, leaseExpiresAt }: Pick<WorkerRecord, "isLost" | "leaseExpiresAt">,
+  now: number,
+): boolean {
+  return !isLost && leaseExpiresAt > now;
+}
+
 function crewFor({ type, version }: Pick<JobRecord, "type" | "version">, { workers, now }: TypeFacts): Crew {
   const ofType = workers
-    .filter(({ isLost, leaseExpiresAt }) => !isLost && leaseExpiresAt > now)
+    .filter((worker) => isAlive(worker, now))
     .flatMap((worker) => worker.types.filter((worked) => worked.type === type).map((worked) => ({ worker, worked })));
   return { ofType, able: ofType.filter(({ worked }) => worked.version === null || worked.version >= version) };
 }

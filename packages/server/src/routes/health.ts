@@ -1,5 +1,5 @@
 /** Whether the process lives, whether it would do what it is asked, and its numbers. */
-import type { Queue } from "sluice";
+import { isAlive, type Queue } from "sluice";
 import { operations } from "../contract/index.js";
 import type { Deps } from "../deps.js";
 import { Problem } from "../problem.js";
@@ -46,7 +46,7 @@ export class Readiness {
       const id = this.#workerId();
       if (id === null) return { store };
       const worker = workers.find(({ workerId }) => workerId === id);
-      const isGood = worker !== undefined && !worker.isLost && worker.leaseExpiresAt > this.#now();
+      const isGood = worker !== undefined && isAlive(worker, this.#now());
       return { store, worker: { isGood, detail: isGood ? "holds its lease" : "does not hold its lease" } };
     } catch {
       return { store: { isGood: false, detail: "did not answer" } };

@@ -4,6 +4,7 @@ import {
   JobsError,
   jsonSchemaOf,
   defaultSettings,
+  isAlive,
   isPaused,
   type AnyDefinition,
   type SettingsPatch,
@@ -26,7 +27,7 @@ export function typeRoutes(mount: Mount, deps: Deps): void {
     const byType = new Map(counts.map((each) => [each.type, each.counts]));
     const changed = new Map(settings.map((each) => [each.type, each]));
     const names = [...new Set([...byType.keys(), ...definitions.keys(), ...changed.keys()])].sort();
-    const living = workers.filter(({ isLost, leaseExpiresAt }) => !isLost && leaseExpiresAt > now());
+    const living = workers.filter((each) => isAlive(each, now()));
     return {
       status: 200,
       body: {
